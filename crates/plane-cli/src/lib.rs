@@ -1,0 +1,1 @@
+//! The plane binary: frontend, worker and single calls.

@@ -1,0 +1,48 @@
+//! What a call *is*: names, messages, errors, traits, codecs and the in-process transport.
+//!
+//! This crate opens no socket, reads no environment and spawns no task. The transports
+//! (`plane-tcp`, `plane-nats`) build on it; `plane-manager` picks one of them.
+//!
+//! # Layout
+//! In reading order; a module uses only what stands above it.
+//! - `name`: what is called ([`EndpointId`]) and who answers ([`InstanceId`]).
+//! - `address`: where an instance is ([`Address`], [`Instance`]).
+//! - `status`, `error`: what a server answers ([`Status`]) and what a caller sees ([`Error`]).
+//! - `headers`: metadata of a request or response, and its limits.
+//! - `body`, `message`: the messages of a call ([`Body`], [`Request`], [`Response`]).
+//! - `context`, `handler`: what a handler is given and what it is ([`Context`], [`Handler`]).
+//! - `transport`: the two traits at the transport seam.
+//! - `endpoints`: the table of handlers behind every server: admission, counting, drain.
+
+mod name;
+pub use name::{EndpointId, InstanceId, InvalidName, MAX_ENDPOINT, MAX_TOKEN, check_token};
+
+mod address;
+pub use address::{Address, Instance, InvalidAddress, Transport};
+
+mod status;
+pub use status::{Code, Status};
+
+mod error;
+pub use error::{Delivery, Error, ErrorKind};
+
+mod headers;
+pub use headers::{HeaderError, HeaderLimits, Headers, check_headers};
+
+mod body;
+pub use body::{Body, BodySender, MessageStream};
+
+mod message;
+pub use message::{Request, Response};
+
+mod context;
+pub use context::{AbortReason, CallInfo, Canceller, Context, Peer};
+
+mod handler;
+pub use handler::{BoxFuture, Handler, HandlerFn, handler_fn};
+
+mod transport;
+pub use transport::{ClientStats, DrainReport, Health, RequestPlaneClient, RequestPlaneServer, ServerStats};
+
+mod endpoints;
+pub use endpoints::{AdmissionLimits, Admitted, Endpoints, Outcome, Registration};

@@ -1,0 +1,1 @@
+//! Conformance suite, scripted peer and chaos proxy; for tests only.
