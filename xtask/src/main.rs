@@ -1,2 +1,54 @@
-//! Tests, demo, benches and checks: what a person or CI runs.
-fn main() {}
+//! Tests, checks, benches and the demo: everything that a person or CI runs. Start with `cargo xtask --help`.
+//!
+//! # Layout
+//! - `workspace`: where the checkout is, how cargo is started in it.
+//! - `test`: the tests, with a total at the end.
+//! - `tidy`: the invariants of ARCHITECTURE.md that a program can check.
+//! - `ci`: format, lints, docs, tests and tidy, in that order.
+//! - `bench`: the load run and its report.
+//! - `demo`: a chat completion over real processes.
+
+mod workspace;
+
+mod test;
+
+mod tidy;
+
+mod ci;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Everything that a person or CI runs in this workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run every test of the workspace and print the total.
+    Test(test::Args),
+    /// Run what CI runs: format, lints, docs, tests, tidy. Stops at the first failure.
+    Ci,
+    /// Check the invariants of ARCHITECTURE.md that a program can check.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let ended = match Cli::parse().task {
+        Task::Test(args) => test::run(&args),
+        Task::Ci => ci::run(),
+        Task::Tidy => tidy::run(),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
