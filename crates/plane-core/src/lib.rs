@@ -13,6 +13,7 @@
 //! - `context`, `handler`: what a handler is given and what it is ([`Context`], [`Handler`]).
 //! - `transport`: the two traits at the transport seam.
 //! - `endpoints`: the table of handlers behind every server: admission, counting, drain.
+//! - [`frame`]: the frames of "plane/1" and their decoder.
 
 mod name;
 pub use name::{EndpointId, InstanceId, InvalidName, MAX_ENDPOINT, MAX_TOKEN, check_token};
@@ -46,3 +47,5 @@ pub use transport::{ClientStats, DrainReport, Health, RequestPlaneClient, Reques
 
 mod endpoints;
 pub use endpoints::{AdmissionLimits, Admitted, Endpoints, Outcome, Registration};
+
+pub mod frame;
