@@ -13,6 +13,8 @@
 //! - `context`, `handler`: what a handler is given and what it is ([`Context`], [`Handler`]).
 //! - `transport`: the two traits at the transport seam.
 //! - `endpoints`: the table of handlers behind every server: admission, counting, drain.
+//! - [`typed`]: payloads as values, in MessagePack or JSON.
+//! - [`mem`]: the in-process transport.
 //! - [`frame`]: the frames of "plane/1" and their decoder.
 
 mod name;
@@ -47,5 +49,9 @@ pub use transport::{ClientStats, DrainReport, Health, RequestPlaneClient, Reques
 
 mod endpoints;
 pub use endpoints::{AdmissionLimits, Admitted, Endpoints, Outcome, Registration};
+
+pub mod typed;
+
+pub mod mem;
 
 pub mod frame;
