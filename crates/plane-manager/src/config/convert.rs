@@ -1,0 +1,39 @@
+//! The settings as `plane-tcp` takes them.
+
+use plane_core::{Delivery, Error, ErrorKind};
+use plane_tcp::{ClientConfig, ConfigError, ConnectionConfig, Listen, ServerConfig};
+
+use super::host::Listening;
+use super::tcp::TcpSettings;
+
+impl TcpSettings {
+    /// # Errors
+    /// `InvalidArgument` for a value that was set by hand to what no variable accepts.
+    pub(crate) fn client_config(&self) -> Result<ClientConfig, Error> {
+        let build = || {
+            ClientConfig::default()
+                .connection(self.connection_config()?)
+                .pool_size(self.pool_size)?
+                .channel_buffer(self.channel_buffer)?
+                .connect_timeout(self.connect_timeout)?
+                .request_timeout(self.request_timeout)
+        };
+        build().map_err(refuse)
+    }
+
+    /// # Errors
+    /// As [`client_config`](Self::client_config).
+    pub(crate) fn server_config(&self, listening: Listening) -> Result<ServerConfig, Error> {
+        let Listening { bind, advertise } = listening;
+        let connection = self.connection_config().map_err(refuse)?;
+        Ok(ServerConfig::new(Listen::Tcp { bind, advertise }).connection(connection))
+    }
+
+    fn connection_config(&self) -> Result<ConnectionConfig, ConfigError> {
+        ConnectionConfig::default().max_message(self.max_message_size)?.shrink_message(self.shrink_message_size)
+    }
+}
+
+fn refuse(error: ConfigError) -> Error {
+    Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, error.to_string()).with_source(error)
+}

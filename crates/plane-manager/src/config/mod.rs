@@ -1,0 +1,106 @@
+//! The environment, read once and checked whole: nothing else in the workspace's libraries reads it.
+
+#[cfg(feature = "tcp")]
+mod convert;
+mod discovery;
+mod host;
+mod problem;
+mod raw;
+mod tcp;
+mod values;
+
+use plane_core::Transport;
+
+pub use discovery::{DiscoveryConfig, StaticInstance};
+pub use host::RpcHost;
+pub(crate) use host::{Listening, resolve};
+pub use problem::{ConfigProblem, ConfigWarning, InvalidConfig};
+pub use tcp::TcpSettings;
+
+use problem::Findings;
+use raw::Raw;
+pub(crate) use raw::{DISCOVERY_DIR, REQUEST_PLANE, TCP_RPC_HOST, TCP_RPC_PORT};
+
+/// What an invalid `DYN_REQUEST_PLANE` leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Strictness {
+    /// A [`ConfigWarning`], and TCP is used.
+    Lenient,
+    /// An error.
+    Strict,
+}
+
+/// What a [`NetworkManager`](crate::NetworkManager) is set to. docs/configuration.md has the table of variables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// What carries calls (`DYN_REQUEST_PLANE`); TCP by default.
+    pub mode: Transport,
+    /// Settings of calls over TCP (`DYN_TCP_*`).
+    pub tcp: TcpSettings,
+    /// Where instances are announced and found (`DYN_DISCOVERY_BACKEND` and those beside it).
+    pub discovery: DiscoveryConfig,
+    /// What was odd and not wrong. [`from_env`](Self::from_env) has logged them.
+    pub warnings: Vec<ConfigWarning>,
+}
+
+impl Default for Config {
+    /// What an empty environment gives: TCP, and discovery in a directory of the system's temporary directory.
+    fn default() -> Self {
+        Self {
+            mode: Transport::Tcp,
+            tcp: TcpSettings::default(),
+            discovery: DiscoveryConfig::default(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the variables of this process, and logs each warning.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`] with every bad value.
+    pub fn from_env(strictness: Strictness) -> Result<Self, InvalidConfig> {
+        // A value that is not UTF-8 keeps its replacement characters, which no variable accepts.
+        let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+        let config = Self::from_vars(std::env::vars_os().map(|(name, value)| (text(name), text(value))), strictness)?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(config)
+    }
+
+    /// Reads and checks these variables, and no others. An empty value counts as unset.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`] with every bad value.
+    pub fn from_vars(
+        vars: impl IntoIterator<Item = (String, String)>,
+        strictness: Strictness,
+    ) -> Result<Self, InvalidConfig> {
+        let mut findings = Findings::default();
+        let raw = Raw::read(vars, &mut findings);
+        let config = Self {
+            mode: mode(raw.request_plane.as_deref(), strictness, &mut findings),
+            tcp: TcpSettings::check(&raw, &mut findings),
+            discovery: DiscoveryConfig::check(&raw, &mut findings),
+            warnings: Vec::new(),
+        };
+        let warnings = findings.into_result()?;
+        Ok(Self { warnings, ..config })
+    }
+}
+
+fn mode(value: Option<&str>, strictness: Strictness, findings: &mut Findings) -> Transport {
+    let Some(value) = value else { return Transport::Tcp };
+    match (value.to_ascii_lowercase().as_str(), strictness) {
+        ("tcp", _) => return Transport::Tcp,
+        ("nats", _) => return Transport::Nats,
+        (_, Strictness::Lenient) => findings.warn(ConfigWarning::InvalidMode { value: value.to_owned() }),
+        (_, Strictness::Strict) => findings.refuse(ConfigProblem::invalid_mode(value)),
+    }
+    Transport::Tcp
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! What is announced here and known from others.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use parking_lot::Mutex;
+use plane_core::{Delivery, EndpointId, Error, ErrorKind, Instance};
+use tokio::sync::Notify;
+
+use super::process::Process;
+use super::record::Record;
+use crate::config::DISCOVERY_DIR;
+use crate::discovery::board::{Board, Key, key};
+use crate::discovery::{InstanceWatch, Published};
+
+/// How often an announcement shows that its process lives, for those who cannot look the process up.
+const BEAT: Duration = Duration::from_secs(2);
+
+/// What is announced here and known from others.
+#[derive(Debug)]
+pub(super) struct Shared {
+    directory: PathBuf,
+    process: Process,
+    publisher: u64,
+    board: Board,
+    /// Held while a file of these is written or removed, and while the board is changed: so a round that began
+    /// before an instance was withdrawn cannot bring it back.
+    own: Mutex<Own>,
+    watched: AtomicBool,
+    changed: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Own {
+    records: BTreeMap<Key, Record>,
+    last_beat: Instant,
+    complained: bool,
+}
+
+impl Shared {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            process: Process::current(),
+            publisher: fastrand::u64(..),
+            board: Board::default(),
+            own: Mutex::new(Own { records: BTreeMap::new(), last_beat: Instant::now(), complained: false }),
+            watched: AtomicBool::new(false),
+            changed: Arc::default(),
+        }
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Rings when the directory may have changed.
+    pub(super) fn changed(&self) -> &Arc<Notify> {
+        &self.changed
+    }
+
+    pub(super) fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Acquire)
+    }
+
+    pub(super) fn watch(&self, endpoint: &EndpointId) -> InstanceWatch {
+        self.start_watching();
+        self.board.watch(endpoint)
+    }
+
+    pub(super) fn watch_all(&self) -> InstanceWatch {
+        self.start_watching();
+        self.board.watch_all()
+    }
+
+    fn start_watching(&self) {
+        if !self.watched.swap(true, Ordering::AcqRel) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Writes the file; the announcement removes it.
+    pub(super) fn publish(shared: &Arc<Self>, instance: Instance) -> Result<Published, Error> {
+        let key = key(&instance);
+        let record =
+            Record { instance: instance.clone(), process: shared.process.clone(), publisher: shared.publisher };
+        let mut own = shared.own.lock();
+        if own.records.contains_key(&key) {
+            let what = format!("instance {} of {} is already published", instance.id, instance.endpoint);
+            return Err(Error::new(ErrorKind::AlreadyExists, Delivery::NotSent, what));
+        }
+        make(&shared.directory)
+            .and_then(|()| record.write(&shared.directory))
+            .map_err(|error| shared.unwritable(error))?;
+        own.records.insert(key.clone(), record);
+        shared.board.insert(instance.clone());
+        drop(own);
+        let shared = shared.clone();
+        Ok(Published::new(instance, move || shared.withdraw(&key)))
+    }
+
+    fn withdraw(&self, key: &Key) {
+        let mut own = self.own.lock();
+        if let Some(record) = own.records.remove(key) {
+            let path = self.directory.join(Record::file_name(&record.instance));
+            if let Err(error) = fs::remove_file(&path)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(file = ?path, %error, "a withdrawn instance is still listed until this process ends");
+            }
+            self.board.remove(key);
+        }
+    }
+
+    /// Shows that this process lives, and writes files anew that somebody removed.
+    pub(super) fn beat(&self) {
+        let mut own = self.own.lock();
+        if own.last_beat.elapsed() < BEAT {
+            return;
+        }
+        own.last_beat = Instant::now();
+        let beaten = own.records.values().try_for_each(|record| self.beat_one(record));
+        if let Err(error) = beaten
+            && !std::mem::replace(&mut own.complained, true)
+        {
+            tracing::warn!(directory = ?self.directory, %error, "cannot keep the files of served instances alive");
+        }
+    }
+
+    fn beat_one(&self, record: &Record) -> io::Result<()> {
+        match File::options().write(true).open(self.directory.join(Record::file_name(&record.instance))) {
+            Ok(file) => file.set_modified(SystemTime::now()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(&self.directory)?;
+                record.write(&self.directory)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes over what a scan found. What is announced here is known better than any scan knows it.
+    pub(super) fn apply(&self, scanned: io::Result<BTreeMap<Key, Record>>) {
+        let mut own = self.own.lock();
+        match scanned {
+            Ok(found) => {
+                let others = found.into_iter().filter(|(_, record)| record.publisher != self.publisher);
+                let all = others.chain(own.records.clone()).map(|(key, record)| (key, record.instance));
+                self.board.replace(all.collect());
+            }
+            Err(error) if !std::mem::replace(&mut own.complained, true) => {
+                tracing::warn!(directory = ?self.directory, %error, "the discovery directory cannot be read");
+            }
+            Err(_) => {}
+        }
+    }
+
+    pub(super) fn unreadable(&self, error: io::Error) -> Error {
+        unusable(&self.directory, "be read", error)
+    }
+
+    fn unwritable(&self, error: io::Error) -> Error {
+        unusable(&self.directory, "be written to", error)
+    }
+}
+
+/// Makes the directory and looks whether it can be used.
+///
+/// # Errors
+/// `Unavailable` with the system's reason, `PermissionDenied` if it should be private and is not.
+pub(super) fn prepare(directory: &Path, private: bool) -> Result<(), Error> {
+    make(directory)
+        .and_then(|()| fs::read_dir(directory).map(drop))
+        .map_err(|error| unusable(directory, "be used", error))?;
+    if private {
+        // The link itself: whoever made one in a shared place chose where it leads.
+        let found = fs::symlink_metadata(directory).map_err(|error| unusable(directory, "be used", error))?;
+        if !found.is_dir() || found.uid() != rustix::process::getuid().as_raw() || found.mode() & 0o077 != 0 {
+            let what = format!(
+                "the discovery directory {} must belong to this user and be closed to others (mode 0700); set \
+                 {DISCOVERY_DIR} to a directory that you trust",
+                directory.display()
+            );
+            return Err(Error::new(ErrorKind::PermissionDenied, Delivery::NotSent, what));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the directory, closed to others, if it is not there.
+pub(super) fn make(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
+}
+
+fn unusable(directory: &Path, purpose: &str, error: io::Error) -> Error {
+    let what = format!(
+        "the discovery directory {} cannot {purpose}: {error}; set {DISCOVERY_DIR} to another one",
+        directory.display()
+    );
+    let kind = match error.kind() {
+        io::ErrorKind::InvalidInput => ErrorKind::InvalidArgument,
+        _ => ErrorKind::Unavailable,
+    };
+    Error::new(kind, Delivery::NotSent, what).with_source(error)
+}

@@ -1,0 +1,99 @@
+//! Which instances there are: a trait ([`Discovery`]) and its three embedded backends.
+
+mod board;
+mod file;
+mod mem;
+mod static_list;
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use plane_core::{Address, BoxFuture, EndpointId, Error, Instance, InstanceId};
+use tokio::sync::watch;
+
+pub use file::FileDiscovery;
+pub use mem::MemDiscovery;
+pub use static_list::{ANY_INSTANCE, StaticDiscovery};
+
+/// The instances that are known at one moment, sorted by endpoint and id.
+pub type InstanceSet = Arc<[Instance]>;
+
+/// A live [`InstanceSet`]: `borrow()` gives it as it is now, `changed().await` waits for the next change.
+///
+/// It changes only when the set itself does. It is closed once the backend it came from is dropped.
+pub type InstanceWatch = watch::Receiver<InstanceSet>;
+
+/// Where instances are announced and found.
+///
+/// Object-safe, because a manager is given any of them.
+pub trait Discovery: Debug + Send + Sync + 'static {
+    /// Announces an instance until the [`Published`] is dropped or withdrawn. Ready means that others can find it.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if this backend announces the same instance already; `Unavailable` with the reason if the
+    /// backend cannot store it.
+    fn publish(&self, instance: Instance) -> BoxFuture<'_, Result<Published, Error>>;
+
+    /// The live set of the instances of one endpoint. Its first value may be empty until the backend has looked.
+    ///
+    /// # Panics
+    /// A backend that works in the background panics outside of a tokio runtime.
+    fn watch(&self, endpoint: &EndpointId) -> InstanceWatch;
+
+    /// The live set of all instances of all endpoints.
+    ///
+    /// # Panics
+    /// As [`watch`](Self::watch).
+    fn watch_all(&self) -> InstanceWatch;
+
+    /// All instances, looked up now.
+    ///
+    /// # Errors
+    /// `Unavailable` with the reason if the backend cannot be read.
+    fn list(&self) -> BoxFuture<'_, Result<Vec<Instance>, Error>>;
+
+    /// Which backend this is and where it looks, for messages: `file (/run/user/1000/plane)`.
+    fn describe(&self) -> String;
+
+    /// The id that an instance of `endpoint` at `address` must have, if the backend prescribes one.
+    fn assigned_id(&self, _endpoint: &EndpointId, _address: &Address) -> Option<InstanceId> {
+        None
+    }
+}
+
+/// An announced instance. Dropping it withdraws the announcement; a withdrawn instance is never picked again.
+#[must_use = "dropping it withdraws the instance"]
+pub struct Published {
+    instance: Instance,
+    withdraw: Option<Box<dyn FnOnce() + Send + Sync>>,
+}
+
+impl Published {
+    /// An announcement that `withdraw` takes back. It runs exactly once and must not block for long.
+    pub fn new(instance: Instance, withdraw: impl FnOnce() + Send + Sync + 'static) -> Self {
+        Self { instance, withdraw: Some(Box::new(withdraw)) }
+    }
+
+    /// What is announced.
+    #[must_use]
+    pub fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// Takes the announcement back now.
+    pub fn withdraw(self) {}
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        if let Some(withdraw) = self.withdraw.take() {
+            withdraw();
+        }
+    }
+}
+
+impl Debug for Published {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Published").field(&self.instance).finish()
+    }
+}

@@ -1,0 +1,98 @@
+//! Setting a manager up by hand.
+
+use std::fmt;
+use std::sync::Arc;
+
+use plane_core::mem::MemNetwork;
+use plane_core::{Error, Transport};
+
+use super::service::Announcements;
+use super::{Inner, NetworkManager};
+use crate::balance::{InstancePicker, RoundRobin};
+use crate::config::{Config, DiscoveryConfig};
+use crate::discovery::{Discovery, FileDiscovery, MemDiscovery, StaticDiscovery};
+use crate::transports::Transports;
+
+/// Sets a [`NetworkManager`] up by hand.
+#[derive(Default)]
+pub struct NetworkManagerBuilder {
+    config: Config,
+    discovery: Option<Arc<dyn Discovery>>,
+    network: Option<MemNetwork>,
+    new_picker: Option<Box<dyn Fn() -> Arc<dyn InstancePicker> + Send + Sync>>,
+}
+
+impl NetworkManagerBuilder {
+    /// The settings; [`Config::default`] otherwise.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Where instances are announced and found, in place of what the settings say.
+    #[must_use]
+    pub fn discovery(mut self, discovery: impl Discovery) -> Self {
+        self.discovery = Some(Arc::new(discovery));
+        self
+    }
+
+    /// Serves within the process, at `mem://` addresses of this network, whatever mode the settings name. Calls still
+    /// go wherever an instance is.
+    ///
+    /// Instances are then kept in memory unless [`discovery`](Self::discovery) says otherwise: no other process could
+    /// reach them.
+    #[must_use]
+    pub fn mem_network(mut self, network: MemNetwork) -> Self {
+        self.network = Some(network);
+        self
+    }
+
+    /// How each client picks the instance for its next call; [`RoundRobin`] otherwise.
+    #[must_use]
+    pub fn picker<P: InstancePicker>(mut self, new: impl Fn() -> P + Send + Sync + 'static) -> Self {
+        self.new_picker = Some(Box::new(move || Arc::new(new())));
+        self
+    }
+
+    /// The manager. Opens and spawns nothing; makes the discovery directory if that is the backend.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for settings that cannot work, `FailedPrecondition` for a transport that this build lacks,
+    /// `Unavailable` if the discovery directory cannot be used.
+    pub fn build(self) -> Result<NetworkManager, Error> {
+        let Self { mut config, discovery, network, new_picker } = self;
+        if network.is_some() {
+            config.mode = Transport::Mem;
+        }
+        let config = Arc::new(config);
+        let transports = Transports::new(config.clone(), network.clone())?;
+        let discovery = match (discovery, network, &config.discovery) {
+            (Some(discovery), _, _) => discovery,
+            (None, Some(_), _) | (None, None, DiscoveryConfig::Mem) => Arc::new(MemDiscovery::new()),
+            (None, None, DiscoveryConfig::Static(list)) => Arc::new(StaticDiscovery::new(list)),
+            (None, None, DiscoveryConfig::File { directory, private }) => {
+                Arc::new(FileDiscovery::open(directory, *private)?)
+            }
+        };
+        Ok(NetworkManager {
+            inner: Arc::new(Inner {
+                config,
+                discovery,
+                transports,
+                announcements: Announcements::default(),
+                new_picker: new_picker.unwrap_or_else(|| Box::new(|| Arc::new(RoundRobin::default()))),
+            }),
+        })
+    }
+}
+
+impl fmt::Debug for NetworkManagerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetworkManagerBuilder")
+            .field("config", &self.config)
+            .field("discovery", &self.discovery)
+            .field("network", &self.network)
+            .finish_non_exhaustive()
+    }
+}

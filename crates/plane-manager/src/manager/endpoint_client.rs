@@ -1,0 +1,197 @@
+//! Calls to one endpoint, whichever instance answers.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use plane_core::{Delivery, EndpointId, Error, ErrorKind, Instance, InstanceId, Request, Response};
+use tokio::time::Instant;
+
+use super::budget::RetryBudget;
+use super::retry::{ATTEMPTS, expired, may_go_elsewhere};
+use super::{Inner, IntoRequest};
+use crate::balance::InstancePicker;
+use crate::discovery::{ANY_INSTANCE, InstanceSet, InstanceWatch};
+
+/// Calls one endpoint, whichever instance answers. Clones share the turn of the instances and the budget of retries.
+///
+/// A call that certainly did not run ([`Delivery::NotSent`], [`Delivery::NotExecuted`]) goes to another instance, up to
+/// three in all, unless the request is wrong in itself or its body is a stream. Retries are at most a tenth of the calls
+/// in the long run.
+#[derive(Clone)]
+pub struct EndpointClient {
+    manager: Arc<Inner>,
+    shared: Arc<Shared>,
+    watch: InstanceWatch,
+    pinned: Option<InstanceId>,
+}
+
+struct Shared {
+    endpoint: EndpointId,
+    picker: Arc<dyn InstancePicker>,
+    budget: RetryBudget,
+    /// Whether there ever was an instance. If so, none now means that they are gone, not that they are still to come.
+    seen: AtomicBool,
+}
+
+impl EndpointClient {
+    pub(super) fn new(manager: Arc<Inner>, endpoint: EndpointId) -> Self {
+        let watch = manager.discovery.watch(&endpoint);
+        let picker = (manager.new_picker)();
+        let shared = Shared { endpoint, picker, budget: RetryBudget::default(), seen: AtomicBool::new(false) };
+        Self { manager, shared: Arc::new(shared), watch, pinned: None }
+    }
+
+    /// What is called.
+    #[must_use]
+    pub fn endpoint(&self) -> &EndpointId {
+        &self.shared.endpoint
+    }
+
+    /// The instances that are known now.
+    #[must_use]
+    pub fn instances(&self) -> InstanceSet {
+        self.watch.borrow().clone()
+    }
+
+    /// The same client, calling just this instance. Nothing is retried elsewhere.
+    #[must_use]
+    pub fn direct(&self, instance: InstanceId) -> Self {
+        Self { pinned: Some(instance), ..self.clone() }
+    }
+
+    /// Waits until an instance is known.
+    ///
+    /// # Errors
+    /// `Unavailable` if there is none after `timeout`.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again at any time.
+    pub async fn ready(&self, timeout: Duration) -> Result<(), Error> {
+        let mut watch = self.watch.clone();
+        // Whether it was in time shows in the set.
+        let _ = tokio::time::timeout(timeout, watch.wait_for(|instances| !instances.is_empty())).await;
+        if self.look().is_empty() { Err(self.nobody(Some(timeout))) } else { Ok(()) }
+    }
+
+    /// Calls the endpoint. Takes a [`Request`], or just a body.
+    ///
+    /// If no instance was ever seen, waits for the first up to the request timeout (`DYN_TCP_REQUEST_TIMEOUT`) and the
+    /// deadline of the request.
+    ///
+    /// # Errors
+    /// Any [`ErrorKind`]; `Unavailable` with [`Delivery::NotSent`] if there is no instance, `NotFound` if a
+    /// [`direct`](Self::direct) one is not there, `InvalidArgument` for a request to another endpoint.
+    ///
+    /// # Cancel safety
+    /// Dropping the future aborts the call.
+    pub async fn call(&self, request: impl IntoRequest) -> Result<Response, Error> {
+        let mut request = request.into_request(self.endpoint());
+        if request.endpoint != *self.endpoint() {
+            let what = format!("a client of {} cannot call {}", self.endpoint(), request.endpoint);
+            return Err(Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what));
+        }
+        self.shared.budget.earn();
+        self.wait_for_first(&request).await?;
+        let mut tried = Vec::new();
+        loop {
+            let instances = self.look();
+            let instance = self.pick(&instances, request.instance, &tried)?;
+            let spare = self.spare(&request, tried.len());
+            match self.send(instance, request).await {
+                Err(error) if may_go_elsewhere(&error) => {
+                    tried.push(instance.id);
+                    request = self.next_try(spare, &tried, error)?;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// A copy of the request for another try, unless it can be sent only once, here or at all.
+    fn spare(&self, request: &Request, tried: usize) -> Option<Request> {
+        let may_retry = tried + 1 < ATTEMPTS && self.pinned.or(request.instance).is_none();
+        if may_retry { request.try_clone() } else { None }
+    }
+
+    async fn send(&self, instance: &Instance, mut request: Request) -> Result<Response, Error> {
+        let any = instance.metadata.contains_key(ANY_INSTANCE);
+        request.instance = (!any).then_some(instance.id);
+        self.manager.transports.client(&instance.address)?.call(&instance.address, request).await
+    }
+
+    /// The request for another instance, or the error that the last one gave if there is none to go to.
+    fn next_try(&self, spare: Option<Request>, tried: &[InstanceId], error: Error) -> Result<Request, Error> {
+        let Some(request) = spare else { return Err(error) };
+        let others = self.look().iter().any(|instance| !tried.contains(&instance.id));
+        if !others || expired(&request).is_some() || !self.shared.budget.spend() {
+            return Err(error);
+        }
+        tracing::debug!(endpoint = %self.endpoint(), %error, "the call goes to another instance");
+        Ok(request)
+    }
+
+    fn pick<'a>(
+        &self,
+        instances: &'a [Instance],
+        wanted: Option<InstanceId>,
+        tried: &[InstanceId],
+    ) -> Result<&'a Instance, Error> {
+        let Some(id) = self.pinned.or(wanted) else {
+            return self.shared.picker.pick(instances, tried).ok_or_else(|| self.nobody(None));
+        };
+        instances.iter().find(|instance| instance.id == id).ok_or_else(|| {
+            let what =
+                format!("{} has no instance {id}; looked in {}", self.endpoint(), self.manager.discovery.describe());
+            Error::new(ErrorKind::NotFound, Delivery::NotSent, what)
+        })
+    }
+
+    /// The instances that are known now; remembers whether there were any.
+    fn look(&self) -> InstanceSet {
+        let instances = self.instances();
+        if !instances.is_empty() && !self.shared.seen.load(Ordering::Relaxed) {
+            self.shared.seen.store(true, Ordering::Relaxed);
+        }
+        instances
+    }
+
+    async fn wait_for_first(&self, request: &Request) -> Result<(), Error> {
+        if let Some(expired) = expired(request) {
+            return Err(expired);
+        }
+        if !self.look().is_empty() {
+            return Ok(());
+        }
+        if self.shared.seen.load(Ordering::Relaxed) {
+            return Err(self.nobody(None));
+        }
+        let patience = self.manager.config.tcp.request_timeout;
+        let remaining = request.deadline.map(|at| Instant::from_std(at).saturating_duration_since(Instant::now()));
+        let ready = self.ready(remaining.map_or(patience, |remaining| remaining.min(patience))).await;
+        match expired(request) {
+            Some(expired) if ready.is_err() => Err(expired),
+            _ => ready,
+        }
+    }
+
+    fn nobody(&self, waited: Option<Duration>) -> Error {
+        let (endpoint, place) = (self.endpoint(), self.manager.discovery.describe());
+        let waited = waited.map_or_else(String::new, |time| format!(" within {time:?}"));
+        let what = format!(
+            "no instance of {endpoint} was found{waited}; looked in {place}. Start one that uses the same discovery"
+        );
+        Error::new(ErrorKind::Unavailable, Delivery::NotSent, what)
+    }
+}
+
+impl fmt::Debug for EndpointClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointClient")
+            .field("endpoint", self.endpoint())
+            .field("instances", &self.instances())
+            .field("pinned", &self.pinned)
+            .finish_non_exhaustive()
+    }
+}

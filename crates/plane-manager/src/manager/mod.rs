@@ -1,0 +1,175 @@
+//! The face of the crate: what is served, what is called, and the end of both.
+
+mod budget;
+mod builder;
+mod endpoint_client;
+mod into_request;
+mod retry;
+mod service;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use plane_core::{
+    ClientStats, Delivery, DrainReport, EndpointId, Error, ErrorKind, Handler, Health, ServerStats, Transport,
+};
+
+pub use builder::NetworkManagerBuilder;
+pub use endpoint_client::EndpointClient;
+pub use into_request::IntoRequest;
+pub use service::Service;
+
+use crate::balance::InstancePicker;
+use crate::config::{Config, InvalidConfig, Strictness};
+use crate::discovery::Discovery;
+use crate::transports::Transports;
+use service::Announcements;
+
+/// Serves endpoints and calls them, over the transport that the configuration names.
+///
+/// Clones are the same manager. Two managers share nothing: each has its own settings, server and clients. The server
+/// is started by the first [`serve`](Self::serve), each client by the first call that needs it. When the last clone,
+/// [`Service`] and [`EndpointClient`] is dropped, everything ends at once; [`drain`](Self::drain) first to let calls finish.
+#[derive(Debug, Clone)]
+pub struct NetworkManager {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Arc<Config>,
+    discovery: Arc<dyn Discovery>,
+    transports: Transports,
+    announcements: Announcements,
+    new_picker: Box<dyn Fn() -> Arc<dyn InstancePicker> + Send + Sync>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetworkManager")
+            .field("config", &self.config)
+            .field("discovery", &self.discovery)
+            .field("transports", &self.transports)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the server and the clients of a manager have done so far and hold now.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct ManagerStats {
+    /// The server, if one was started.
+    pub server: Option<ServerStats>,
+    /// The clients that were needed so far.
+    pub clients: Vec<(Transport, ClientStats)>,
+}
+
+impl NetworkManager {
+    /// A manager with the settings of this process's environment. An invalid `DYN_REQUEST_PLANE` is logged as a
+    /// warning, and TCP is used.
+    ///
+    /// Opens and spawns nothing; makes the discovery directory if that is the backend.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming every bad variable, `FailedPrecondition` for a transport that this build lacks,
+    /// `Unavailable` if the discovery directory cannot be used.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::configured(Config::from_env(Strictness::Lenient))
+    }
+
+    /// The same, and an invalid `DYN_REQUEST_PLANE` is an error.
+    ///
+    /// # Errors
+    /// As [`from_env`](Self::from_env).
+    pub fn from_env_strict() -> Result<Self, Error> {
+        Self::configured(Config::from_env(Strictness::Strict))
+    }
+
+    fn configured(config: Result<Config, InvalidConfig>) -> Result<Self, Error> {
+        Self::builder().config(config?).build()
+    }
+
+    /// Sets a manager up by hand.
+    #[must_use]
+    pub fn builder() -> NetworkManagerBuilder {
+        NetworkManagerBuilder::default()
+    }
+
+    /// What carries the calls to what is served here.
+    #[must_use]
+    pub fn mode(&self) -> Transport {
+        self.inner.config.mode
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// Where instances are announced and found.
+    #[must_use]
+    pub fn discovery(&self) -> &Arc<dyn Discovery> {
+        &self.inner.discovery
+    }
+
+    /// Answers calls to a new instance of `endpoint` until the [`Service`] is dropped or shut down.
+    ///
+    /// Starts the server if there is none yet, which spawns the task that accepts its connections. Once this is ready,
+    /// others find the instance, and a call to it succeeds.
+    ///
+    /// # Errors
+    /// `Unavailable` if the server cannot listen or the instance cannot be published, `InvalidArgument` for settings
+    /// that cannot work, `Cancelled` after [`drain`](Self::drain).
+    pub async fn serve(&self, endpoint: EndpointId, handler: impl Handler) -> Result<Service, Error> {
+        self.serve_with_metadata(endpoint, BTreeMap::new(), handler).await
+    }
+
+    /// The same, telling callers something about the instance, for example the model that it serves.
+    ///
+    /// # Errors
+    /// As [`serve`](Self::serve).
+    pub async fn serve_with_metadata(
+        &self,
+        endpoint: EndpointId,
+        metadata: BTreeMap<String, String>,
+        handler: impl Handler,
+    ) -> Result<Service, Error> {
+        Service::start(&self.inner, endpoint, metadata, Arc::new(handler)).await
+    }
+
+    /// A client of whatever instances answer `endpoint`, now and later.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, with a discovery backend that works in the background.
+    #[must_use]
+    pub fn client(&self, endpoint: EndpointId) -> EndpointClient {
+        EndpointClient::new(self.inner.clone(), endpoint)
+    }
+
+    /// Ends everything in order: withdraws what is announced, refuses new calls, lets those in flight finish until
+    /// `deadline`, then aborts the rest. The report counts calls answered here and calls made from here.
+    pub async fn drain(&self, deadline: Instant) -> DrainReport {
+        self.inner.announcements.withdraw_all();
+        self.inner.transports.drain(deadline).await
+    }
+
+    /// The worst that the server and the clients say; ready while none was needed.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.inner.transports.health()
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn stats(&self) -> ManagerStats {
+        let transports = &self.inner.transports;
+        ManagerStats { server: transports.server_stats(), clients: transports.client_stats() }
+    }
+}
+
+impl From<InvalidConfig> for Error {
+    fn from(error: InvalidConfig) -> Self {
+        Self::new(ErrorKind::InvalidArgument, Delivery::NotSent, error.to_string()).with_source(error)
+    }
+}
