@@ -16,6 +16,8 @@ mod tidy;
 
 mod ci;
 
+mod demo;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -34,6 +36,8 @@ enum Task {
     Test(test::Args),
     /// Run what CI runs: format, lints, docs, tests, tidy. Stops at the first failure.
     Ci,
+    /// Stream a chat completion through real processes, and kill one of them.
+    Demo(demo::Args),
     /// Check the invariants of ARCHITECTURE.md that a program can check.
     Tidy,
 }
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().task {
         Task::Test(args) => test::run(&args),
         Task::Ci => ci::run(),
+        Task::Demo(args) => demo::run(&args),
         Task::Tidy => tidy::run(),
     };
     match ended {
