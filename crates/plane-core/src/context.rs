@@ -264,8 +264,11 @@ impl fmt::Debug for Canceller {
     }
 }
 
-/// Runs application code; its panic becomes [`Code::INTERNAL`].
-pub(crate) fn contain_panic<T>(run: impl FnOnce() -> T) -> Result<T, Status> {
+/// Runs application code that does not wait; its panic becomes [`Code::INTERNAL`].
+///
+/// # Errors
+/// The status of a panic.
+pub fn contain_panic<T>(run: impl FnOnce() -> T) -> Result<T, Status> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
         let text = panic_text(panic.as_ref()).to_owned();
         // A payload whose own drop panics must not undo the containment.

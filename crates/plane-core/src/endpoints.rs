@@ -107,6 +107,7 @@ struct Served {
     instance: Instance,
     handler: Arc<dyn Handler>,
     gauge: Gauge,
+    pace: Pace,
 }
 
 impl Endpoints {
@@ -153,6 +154,7 @@ impl Endpoints {
             instance: Instance { endpoint, id: instance, address, metadata: BTreeMap::new() },
             handler,
             gauge: Gauge::default(),
+            pace: Pace::default(),
         });
         served.push(entry.clone());
         Ok(Registration { shared: self.shared.clone(), served: entry })
@@ -260,6 +262,36 @@ impl fmt::Debug for Endpoints {
     }
 }
 
+/// Whether a handler has been quick so far: then a connection polls it in its own task first, which saves a task for
+/// an answer that is ready. One that is slow runs in a task of its own from the start, so that it holds nobody up.
+#[derive(Debug, Clone, Default)]
+pub struct Pace {
+    quick_in_a_row: Arc<AtomicUsize>,
+}
+
+impl Pace {
+    /// A handler has to be quick this often before it is trusted.
+    const PROBATION: usize = 8;
+
+    /// A first poll that takes longer than this holds other calls up.
+    const QUICK: Duration = Duration::from_micros(200);
+
+    /// Whether the handler's first polls have been quick lately.
+    #[must_use]
+    pub fn is_quick(&self) -> bool {
+        self.quick_in_a_row.load(Ordering::Relaxed) >= Self::PROBATION
+    }
+
+    /// A first poll took this long.
+    pub fn note(&self, took: Duration) {
+        if took > Self::QUICK {
+            self.quick_in_a_row.store(0, Ordering::Relaxed);
+        } else if !self.is_quick() {
+            self.quick_in_a_row.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 /// How an admitted call ended, for the counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -307,6 +339,12 @@ impl Admitted {
     #[must_use]
     pub fn handler(&self) -> &Arc<dyn Handler> {
         &self.served.handler
+    }
+
+    /// Whether the handler has been quick so far.
+    #[must_use]
+    pub fn pace(&self) -> &Pace {
+        &self.served.pace
     }
 
     /// Whether the handler may be started without waiting.

@@ -39,7 +39,7 @@ mod message;
 pub use message::{Request, Response};
 
 mod context;
-pub use context::{AbortReason, CallInfo, Canceller, Context, Peer};
+pub use context::{AbortReason, CallInfo, Canceller, Context, Peer, contain_panic};
 
 mod handler;
 pub use handler::{BoxFuture, Handler, HandlerFn, handler_fn};
@@ -48,7 +48,7 @@ mod transport;
 pub use transport::{ClientStats, DrainReport, Health, RequestPlaneClient, RequestPlaneServer, ServerStats};
 
 mod endpoints;
-pub use endpoints::{AdmissionLimits, Admitted, Endpoints, Outcome, Registration};
+pub use endpoints::{AdmissionLimits, Admitted, Endpoints, Outcome, Pace, Registration};
 
 pub mod typed;
 

@@ -1,7 +1,35 @@
-//! Calls over byte streams: TCP and Unix sockets.
+//! Calls over byte streams: TCP and Unix sockets, as docs/protocol.md describes them.
+//!
+//! [`TcpServer`] answers calls for any number of endpoints on one listener; [`TcpClient`] makes them over a bounded pool
+//! of connections for each address. Both speak through the traits of `plane-core`, so that application code never names
+//! them.
+//!
+//! # Layout
+//! In reading order; a module uses only what stands above it.
+//! - `config`: settings, each with its unit, default and range.
+//! - `proto`: one connection as plain types, without sockets, clock or runtime.
+//! - `socket`: TCP and Unix sockets.
+//! - `hello`: the first bytes of a connection.
+//! - `link`: one connection at run time, shared by callers, handlers and its driver.
+//! - `driver`: the task that reads, writes and keeps time for it.
+//! - `call`: one call on a link, from either side.
+//! - `client`: the pool and [`TcpClient`].
+//! - `server`: the listener, the tasks of handlers and [`TcpServer`].
 
 mod config;
 pub use config::{ClientConfig, ConfigError, ConnectionConfig, Listen, ServerConfig};
+
+mod proto;
+
+mod socket;
+
+mod hello;
+
+mod link;
+
+mod driver;
+
+mod call;
 
 mod client;
 pub use client::TcpClient;

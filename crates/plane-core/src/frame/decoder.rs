@@ -114,6 +114,12 @@ pub struct Frames {
 }
 
 impl Frames {
+    /// The bytes of the frames that were not taken.
+    #[must_use]
+    pub fn rest(&self) -> &[u8] {
+        &self.block
+    }
+
     /// Checks the next frame and hands it to `handle`; `None` after the last.
     ///
     /// # Errors

@@ -59,6 +59,9 @@ const MAX_AGENT: usize = 128;
 /// Below this a peer could make each message cost a frame for every few bytes.
 const MIN_FRAME: u32 = 1024;
 
+/// Below this a sender could be stuck between two grants of half a window.
+const MIN_CREDIT: u32 = 1024;
+
 mod field {
     pub(super) const VERSION: u16 = 1;
     pub(super) const MAX_MESSAGE: u16 = 2;
@@ -146,8 +149,8 @@ impl Hello {
         if self.max_frame < MIN_FRAME {
             return Err(fields.malformed("max_frame is below 1,024 bytes"));
         }
-        if self.credit > i32::MAX.unsigned_abs() {
-            return Err(fields.malformed("the credit is above 2 GiB"));
+        if !(MIN_CREDIT..=i32::MAX.unsigned_abs()).contains(&self.credit) {
+            return Err(fields.malformed("the credit is not between 1,024 bytes and 2 GiB"));
         }
         Ok(self)
     }

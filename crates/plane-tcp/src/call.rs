@@ -1,0 +1,246 @@
+//! One call on a link: the caller's handle and answer, and the request that a handler reads.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use plane_core::{Body, Code, Delivery, Error, ErrorKind, Headers, MessageStream, Response};
+use tokio::task::AbortHandle;
+
+use crate::link::Link;
+use crate::proto::{Begun, Connection, Ending, Next, SendError};
+
+/// What a client has done so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) started: AtomicU64,
+    pub(crate) completed: AtomicU64,
+    pub(crate) failed: AtomicU64,
+    pub(crate) cancelled: AtomicU64,
+    pub(crate) dials: AtomicU64,
+}
+
+/// Counts one call in exactly one outcome: cancelled, unless something else is said before it is dropped.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    counts: Arc<Counts>,
+    ended: bool,
+}
+
+impl Counted {
+    pub(crate) fn start(counts: &Arc<Counts>) -> Self {
+        counts.started.fetch_add(1, Ordering::Relaxed);
+        Self { counts: counts.clone(), ended: false }
+    }
+
+    /// Passes the duty to count on.
+    pub(crate) fn take(&mut self) -> Self {
+        let taken = Self { counts: self.counts.clone(), ended: self.ended };
+        self.ended = true;
+        taken
+    }
+
+    pub(crate) fn complete(&mut self) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.counts.completed.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    pub(crate) fn fail(&mut self) {
+        if !std::mem::replace(&mut self.ended, true) {
+            self.counts.failed.fetch_add(1, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.counts.cancelled.fetch_add(1, Ordering::Release);
+        }
+    }
+}
+
+/// A call that this side opened. Dropping it before the answer's end aborts the call.
+#[derive(Debug)]
+pub(crate) struct CallHandle {
+    link: Arc<Link>,
+    id: u64,
+    counted: Counted,
+    /// The task that sends a streamed request.
+    pump: Option<AbortHandle>,
+    ended: bool,
+}
+
+impl CallHandle {
+    pub(crate) fn new(link: Arc<Link>, id: u64, counted: Counted) -> Self {
+        Self { link, id, counted, pump: None, ended: false }
+    }
+
+    /// Sends the messages of a streamed request in a task of their own, so that reading the answer does not hold them
+    /// up. The task ends with the call.
+    pub(crate) fn pump(&mut self, body: Body) {
+        let task = tokio::spawn(pump(self.link.clone(), self.id, body));
+        self.pump = Some(task.abort_handle());
+    }
+
+    /// Waits until the answer begins.
+    pub(crate) async fn begin(mut self) -> Result<Response, (Error, Counted)> {
+        let begun = poll_fn(|cx| self.link.with(|connection| connection.poll_begin(self.id, cx))).await;
+        match begun {
+            Ok((headers, Begun::Only(message))) => {
+                self.end(Counted::complete);
+                Ok(Response { headers, body: message.into() })
+            }
+            Ok((headers, Begun::Stream)) => {
+                let answer = Answer { handle: self, trailers: None };
+                Ok(Response { headers, body: Body::from_messages(answer) })
+            }
+            Err(error) => {
+                self.ended = true;
+                Err((error, self.counted.take()))
+            }
+        }
+    }
+
+    fn end(&mut self, count: impl FnOnce(&mut Counted)) {
+        self.ended = true;
+        count(&mut self.counted);
+    }
+}
+
+impl Drop for CallHandle {
+    fn drop(&mut self) {
+        if let Some(pump) = &self.pump {
+            pump.abort();
+        }
+        if !self.ended {
+            self.link.with(|connection| connection.abandon(self.id, Code::CANCELLED));
+        }
+    }
+}
+
+/// The messages of an answer.
+struct Answer {
+    handle: CallHandle,
+    trailers: Option<Headers>,
+}
+
+impl MessageStream for Answer {
+    fn poll_message(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        if self.handle.ended {
+            return Poll::Ready(None);
+        }
+        let id = self.handle.id;
+        let Poll::Ready(next) = self.handle.link.with(|connection| connection.poll_next(id, cx)) else {
+            return Poll::Pending;
+        };
+        Poll::Ready(match next {
+            Next::Message(message) => Some(Ok(message)),
+            Next::End(trailers) => {
+                self.trailers = trailers;
+                self.handle.end(Counted::complete);
+                None
+            }
+            Next::Failed(error) => {
+                self.handle.end(Counted::fail);
+                Some(Err(error))
+            }
+        })
+    }
+
+    fn stop(self: Pin<&mut Self>) {
+        self.handle.link.with(|connection| connection.stop(self.handle.id));
+    }
+
+    fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
+        self.trailers.take()
+    }
+}
+
+async fn pump(link: Arc<Link>, id: u64, mut body: Body) {
+    while let Some(message) = body.next().await {
+        let sent = match message {
+            Ok(message) => send(&link, id, message).await.map_err(|error| match error {
+                // The call has ended, and its caller is told why.
+                SendError::Closed => None,
+                SendError::TooLarge { .. } => {
+                    let status = error.status();
+                    Some(Error::new(ErrorKind::MessageTooLarge, Delivery::Unknown, status.message().to_owned()))
+                }
+            }),
+            Err(error) => Err(Some(error.with_delivery(Delivery::Unknown))),
+        };
+        if let Err(error) = sent {
+            if let Some(error) = error {
+                link.with(|connection| connection.fail_call(id, error));
+            }
+            return;
+        }
+    }
+    link.with(|connection| connection.finish(id, Ending::orderly()));
+}
+
+/// Sends one message of a stream, once there is credit and room for it.
+async fn send(link: &Link, id: u64, message: Bytes) -> Result<(), SendError> {
+    let mut message = Some(message);
+    poll_fn(|cx| link.with(|connection| poll_send(connection, id, &mut message, cx))).await
+}
+
+/// Sends `message`, and takes it, once there is credit and room for it.
+pub(crate) fn poll_send(
+    connection: &mut Connection,
+    id: u64,
+    message: &mut Option<Bytes>,
+    cx: &Context<'_>,
+) -> Poll<Result<(), SendError>> {
+    match connection.poll_ready(id, cx) {
+        Poll::Pending => Poll::Pending,
+        Poll::Ready(Err(_)) => Poll::Ready(Err(SendError::Closed)),
+        Poll::Ready(Ok(())) => Poll::Ready(match message.take() {
+            Some(message) => connection.send(id, message, false),
+            None => Ok(()),
+        }),
+    }
+}
+
+/// The messages of a request, for its handler. Dropping it says that the rest is not wanted.
+pub(crate) struct Incoming {
+    link: Arc<Link>,
+    id: u64,
+    ended: bool,
+}
+
+impl Incoming {
+    pub(crate) fn new(link: Arc<Link>, id: u64) -> Self {
+        Self { link, id, ended: false }
+    }
+}
+
+impl MessageStream for Incoming {
+    fn poll_message(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let Poll::Ready(next) = self.link.with(|connection| connection.poll_next(self.id, cx)) else {
+            return Poll::Pending;
+        };
+        self.ended = !matches!(next, Next::Message(_));
+        Poll::Ready(match next {
+            Next::Message(message) => Some(Ok(message)),
+            Next::End(_) => None,
+            Next::Failed(error) => Some(Err(error)),
+        })
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.link.with(|connection| connection.discard(self.id));
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The client: checks a request, finds a connection with room, opens the call and waits for its answer to begin.
+
+mod pool;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use parking_lot::RwLock;
+use plane_core::{
+    Address, Body, BoxFuture, ClientStats, Delivery, DrainReport, Error, ErrorKind, Health, Request,
+    RequestPlaneClient, Response, Transport, check_headers,
+};
+use rustc_hash::FxHashMap;
+use tokio::sync::Semaphore;
+
+use crate::call::{CallHandle, Counted, Counts};
+use crate::client::pool::{Dials, Pool};
+use crate::config::ClientConfig;
+use crate::link::{Link, close_links};
+use crate::proto::{Ending, OpenError, Opening};
+
+/// Dials in progress at once, over all addresses.
+const MAX_DIALS: usize = 64;
+
+/// How often a call that was never sent is sent on another connection, when the one it waited on is lost.
+const MAX_TRIES: usize = 3;
+
+/// Makes calls over TCP and Unix sockets, over a bounded pool of connections for each address.
+///
+/// Connections are opened by calls, each with a task of its own that ends with the connection; dropping the client
+/// retires them all.
+#[derive(Debug)]
+pub struct TcpClient {
+    config: Arc<ClientConfig>,
+    pools: RwLock<FxHashMap<Address, Arc<Pool>>>,
+    dials: Arc<Dials>,
+    counts: Arc<Counts>,
+}
+
+impl TcpClient {
+    /// A client with these settings. Opens nothing and spawns nothing.
+    #[must_use]
+    pub fn new(config: ClientConfig) -> Self {
+        let config = Arc::new(config);
+        let counts = Arc::new(Counts::default());
+        let dials = Dials { permits: Semaphore::new(MAX_DIALS), config: config.clone(), counts: counts.clone() };
+        Self { config, pools: RwLock::default(), dials: Arc::new(dials), counts }
+    }
+
+    async fn call_checked(&self, address: &Address, request: Request) -> Result<Response, Error> {
+        let mut counted = Counted::start(&self.counts);
+        match self.try_call(address, request, &mut counted).await {
+            Ok(response) => Ok(response),
+            Err(error) => {
+                counted.fail();
+                Err(error)
+            }
+        }
+    }
+
+    async fn try_call(&self, address: &Address, request: Request, counted: &mut Counted) -> Result<Response, Error> {
+        self.check(address, &request)?;
+        let started = now();
+        let accept_by = started + self.config.request_timeout;
+        let give_up = request.deadline.map_or(accept_by, |deadline| deadline.min(accept_by));
+        if give_up <= started {
+            let what = "the deadline passed before the call was sent";
+            return Err(Error::new(ErrorKind::DeadlineExceeded, Delivery::NotSent, what));
+        }
+        let pool = self.pool(address);
+        let mut request = request;
+        for tried in 1.. {
+            let (link, id) = loop {
+                let link = pool.acquire(&self.dials, give_up).await?;
+                if let Some(id) = open(&link, &request, accept_by)? {
+                    break (link, id);
+                }
+            };
+            let again = if tried < MAX_TRIES { request.try_clone() } else { None };
+            let mut handle = CallHandle::new(link.clone(), id, counted.take());
+            send_rest(&link, id, request.body, &mut handle);
+            match handle.begin().await {
+                Ok(response) => return Ok(response),
+                Err((error, count)) => {
+                    *counted = count;
+                    match again {
+                        // The connection was lost before a byte of the call was written.
+                        Some(again) if error.delivery() == Delivery::NotSent && now() < give_up => request = again,
+                        _ => return Err(error),
+                    }
+                }
+            }
+        }
+        unreachable!("the last try returns")
+    }
+
+    fn check(&self, address: &Address, request: &Request) -> Result<(), Error> {
+        if address.transport() != Transport::Tcp {
+            let what = format!("{address} is not reached over tcp: its scheme must be tcp:// or unix://");
+            return Err(Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what));
+        }
+        check_headers(&request.headers, self.config.connection.headers)?;
+        let limit = self.config.connection.max_message;
+        match request.body.as_one() {
+            Some(message) if message.len() > limit => {
+                let what = format!(
+                    "a message of {} bytes is over this side's limit of {limit} bytes (DYN_TCP_MAX_MESSAGE_SIZE)",
+                    message.len()
+                );
+                Err(Error::new(ErrorKind::MessageTooLarge, Delivery::NotSent, what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn pool(&self, address: &Address) -> Arc<Pool> {
+        if let Some(pool) = self.pools.read().get(address) {
+            return pool.clone();
+        }
+        let mut pools = self.pools.write();
+        // Addresses come and go with instances; those that are not used any more go here.
+        pools.retain(|_, pool| !pool.is_unused(now()));
+        pools.entry(address.clone()).or_insert_with(|| Arc::new(Pool::new(address.clone()))).clone()
+    }
+
+    fn links(&self) -> Vec<Arc<Link>> {
+        self.pools.read().values().flat_map(|pool| pool.links()).collect()
+    }
+}
+
+/// Opens the call, unless another caller was quicker to take the connection's room; that is nobody's fault.
+fn open(link: &Link, request: &Request, accept_by: Instant) -> Result<Option<u64>, Error> {
+    let now = now();
+    let opening = Opening {
+        endpoint: &request.endpoint,
+        instance: request.instance,
+        headers: &request.headers,
+        deadline: request.deadline,
+        accept_by,
+        only: request.body.as_one().cloned(),
+    };
+    match link.with_write(|connection| connection.open(now, opening)) {
+        Ok(id) => Ok(Some(id)),
+        Err(OpenError::Full | OpenError::Closing) => Ok(None),
+        Err(OpenError::TooLarge { limit }) => {
+            let what =
+                format!("the message is over the server's limit of {limit} bytes (its DYN_TCP_MAX_MESSAGE_SIZE)");
+            Err(Error::new(ErrorKind::MessageTooLarge, Delivery::NotSent, what))
+        }
+    }
+}
+
+/// What the OPEN did not carry.
+fn send_rest(link: &Arc<Link>, id: u64, body: Body, handle: &mut CallHandle) {
+    if body.is_empty() {
+        link.with(|connection| connection.finish(id, Ending::orderly()));
+    } else if body.as_one().is_none() {
+        handle.pump(body);
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl RequestPlaneClient for TcpClient {
+    fn call<'a>(&'a self, address: &'a Address, request: Request) -> BoxFuture<'a, Result<Response, Error>> {
+        Box::pin(self.call_checked(address, request))
+    }
+
+    fn transport(&self) -> Transport {
+        Transport::Tcp
+    }
+
+    fn health(&self) -> Health {
+        let failing: Vec<String> = self.pools.read().values().filter_map(|pool| pool.failing()).collect();
+        let usable = self.pools.read().values().any(|pool| pool.failing().is_none());
+        match (failing.is_empty(), usable) {
+            (true, _) => Health::Ready,
+            (false, true) => Health::Degraded(failing.join("; ")),
+            (false, false) => Health::Unavailable(failing.join("; ")),
+        }
+    }
+
+    fn stats(&self) -> ClientStats {
+        let Counts { started, completed, failed, cancelled, dials } = &*self.counts;
+        let mut stats = ClientStats::default();
+        stats.completed = completed.load(Ordering::Acquire);
+        stats.failed = failed.load(Ordering::Acquire);
+        stats.cancelled = cancelled.load(Ordering::Acquire);
+        stats.started = started.load(Ordering::Acquire);
+        stats.in_flight = stats.started.saturating_sub(stats.completed + stats.failed + stats.cancelled);
+        stats.connections = self.pools.read().values().map(|pool| pool.links().len() as u64).sum();
+        stats.dials = dials.load(Ordering::Relaxed);
+        stats
+    }
+
+    fn close(&self, deadline: Instant) -> BoxFuture<'_, DrainReport> {
+        Box::pin(async move {
+            for pool in self.pools.read().values() {
+                pool.close();
+            }
+            self.dials.permits.close();
+            let links = self.links();
+            close_links(&links, deadline, "the client was closed").await
+        })
+    }
+}
+
+impl Drop for TcpClient {
+    fn drop(&mut self) {
+        for pool in self.pools.read().values() {
+            pool.close();
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The connections to one address: a bounded pool that grows only when those open are full.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use plane_core::{Address, Code, Delivery, Error, ErrorKind, Peer};
+use tokio::sync::Semaphore;
+
+use crate::call::Counts;
+use crate::config::{ClientConfig, ConnectionConfig};
+use crate::driver::{LinkDriver, NoHandlers};
+use crate::hello::{Speaker, exchange};
+use crate::link::{Link, Room};
+use crate::proto::{Connection, Failure, Settings, Side};
+use crate::socket::Socket;
+
+/// The first pause after a failed dial, and the longest; each is drawn between nothing and its bound.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// Dials to one address at once, when many callers wait.
+const MAX_DIALS_EACH: usize = 8;
+
+/// What all pools of a client share.
+#[derive(Debug)]
+pub(crate) struct Dials {
+    pub(crate) permits: Semaphore,
+    pub(crate) config: Arc<ClientConfig>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+/// The connections to one address.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    address: Address,
+    room: Arc<Room>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    links: Vec<Arc<Link>>,
+    dialling: usize,
+    /// Dials that failed so far, so that those who waited for one can tell.
+    failed: u64,
+    /// Why the last dial failed; `None` after one that did not.
+    failure: Option<Failure>,
+    /// Failed dials in a row.
+    in_a_row: u32,
+    /// No dial before this.
+    not_before: Option<Instant>,
+    closed: bool,
+}
+
+/// What a caller finds when it looks for a connection.
+enum Found {
+    Link(Arc<Link>),
+    /// Somebody must open one.
+    Dial,
+    /// One may have room later.
+    Wait,
+    Failed(Error),
+}
+
+impl Pool {
+    pub(crate) fn new(address: Address) -> Self {
+        Self { address, room: Arc::default(), state: Mutex::default() }
+    }
+
+    /// A connection with room for one call, opened if there is none; waits at most until `give_up`.
+    ///
+    /// # Cancel safety
+    /// A dial goes on for other callers.
+    pub(crate) async fn acquire(self: &Arc<Self>, dials: &Arc<Dials>, give_up: Instant) -> Result<Arc<Link>, Error> {
+        let failed_before = self.state.lock().failed;
+        if let Found::Link(link) = self.find(dials, failed_before) {
+            return Ok(link);
+        }
+        let _waiting = Waiting::new(&self.room);
+        let room = async {
+            loop {
+                // Registered before the look, so that a change between the look and the wait is not missed.
+                let changed = self.room.changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                match self.find(dials, failed_before) {
+                    Found::Link(link) => return Ok(link),
+                    Found::Failed(error) => return Err(error),
+                    Found::Dial => drop(tokio::spawn(self.clone().dial(dials.clone()))),
+                    Found::Wait => changed.await,
+                }
+            }
+        };
+        let waited = tokio::time::timeout_at(give_up.into(), room).await;
+        waited.unwrap_or_else(|_| Err(self.no_room(dials)))
+    }
+
+    fn no_room(&self, dials: &Dials) -> Error {
+        let open = self.state.lock().links.len();
+        let ClientConfig { pool_size, .. } = *dials.config;
+        let what = format!(
+            "no connection to {} had room in time: {open} of at most {pool_size} (DYN_TCP_POOL_SIZE) are open",
+            self.address
+        );
+        Error::new(ErrorKind::DeadlineExceeded, Delivery::NotSent, what)
+    }
+
+    fn find(&self, dials: &Dials, failed_before: u64) -> Found {
+        let mut state = self.state.lock();
+        if state.closed {
+            let what = "the client was closed";
+            return Found::Failed(Error::new(ErrorKind::Cancelled, Delivery::NotSent, what));
+        }
+        state.links.retain(|link| link.peek(Connection::takes_calls));
+        if let Some(link) = state.links.iter().find(|link| link.peek(Connection::has_room)) {
+            return Found::Link(link.clone());
+        }
+        let pause = state.not_before.is_some_and(|at| now() < at);
+        if state.links.is_empty()
+            && state.dialling == 0
+            && (pause || state.failed > failed_before)
+            && let Some(failure) = &state.failure
+        {
+            return Found::Failed(Error::new(failure.kind, Delivery::NotSent, failure.text.clone()));
+        }
+        let waiting = self.room.waiting.load(Ordering::Acquire);
+        let most = dials.config.pool_size.saturating_sub(state.links.len());
+        let wanted = waiting.div_ceil(dials.config.connection.max_calls as usize).clamp(1, MAX_DIALS_EACH).min(most);
+        if state.dialling < wanted && !pause {
+            state.dialling += 1;
+            return Found::Dial;
+        }
+        Found::Wait
+    }
+
+    /// Opens one more connection for whoever waits.
+    async fn dial(self: Arc<Self>, dials: Arc<Dials>) {
+        let ClientConfig { connect_timeout, .. } = *dials.config;
+        let connected = async {
+            let closed = |_| Failure::new(ErrorKind::Cancelled, "the client was closed");
+            let _permit = dials.permits.acquire().await.map_err(closed)?;
+            dials.counts.dials.fetch_add(1, Ordering::Relaxed);
+            tokio::time::timeout(connect_timeout, connect(&self.address, &dials.config.connection))
+                .await
+                .unwrap_or_else(|_| {
+                    let what = format!("no hello within {connect_timeout:?} (DYN_TCP_CONNECT_TIMEOUT)");
+                    Err(Failure::new(ErrorKind::Unavailable, what))
+                })
+        };
+        match connected.await {
+            Ok((socket, hello, decoder)) => {
+                let peer = Arc::new(Peer::new(self.address.to_string(), hello.agent.clone()));
+                let settings = settings(&dials.config);
+                let connection = Connection::new(Side::Dialler, settings, hello, peer, now());
+                let (read, write) = socket.split();
+                let link = Link::new(connection, write, self.room.clone());
+                let driver = LinkDriver::new(link.clone(), read, decoder, NoHandlers);
+                tokio::spawn(driver);
+                self.dialled(Ok(link));
+            }
+            Err(failure) => self.dialled(Err(failure)),
+        }
+    }
+
+    fn dialled(&self, dialled: Result<Arc<Link>, Failure>) {
+        let mut state = self.state.lock();
+        state.dialling -= 1;
+        match dialled {
+            Ok(link) => {
+                state.in_a_row = 0;
+                state.not_before = None;
+                state.failure = None;
+                if state.closed {
+                    link.with(|connection| connection.go_away(Code::OK, "the client was closed", Duration::ZERO));
+                } else {
+                    state.links.push(link);
+                }
+            }
+            Err(failure) => {
+                let text = format!("cannot connect to {}: {}", self.address, failure.text);
+                tracing::debug!(address = %self.address, reason = %failure.text, "a dial failed");
+                state.failed += 1;
+                state.failure = Some(Failure { text, ..failure });
+                let most = BACKOFF.0.saturating_mul(1 << state.in_a_row.min(10)).min(BACKOFF.1);
+                state.in_a_row += 1;
+                state.not_before = Some(now() + most.mul_f64(fastrand::f64()));
+            }
+        }
+        drop(state);
+        self.room.changed.notify_waiters();
+    }
+
+    /// The connections that take calls.
+    pub(crate) fn links(&self) -> Vec<Arc<Link>> {
+        let mut state = self.state.lock();
+        state.links.retain(|link| link.peek(|connection| connection.failure.is_none()));
+        state.links.clone()
+    }
+
+    /// Why the address cannot be reached, if the last dial failed and no connection is open.
+    pub(crate) fn failing(&self) -> Option<String> {
+        let state = self.state.lock();
+        let usable = state.links.iter().any(|link| link.peek(Connection::takes_calls));
+        state.failure.as_ref().filter(|_| !usable).map(|failure| failure.text.clone())
+    }
+
+    /// Whether nothing would be lost if the pool were dropped.
+    pub(crate) fn is_unused(&self, now: Instant) -> bool {
+        let mut state = self.state.lock();
+        state.links.retain(|link| link.peek(Connection::takes_calls));
+        state.links.is_empty()
+            && state.dialling == 0
+            && self.room.waiting.load(Ordering::Acquire) == 0
+            && state.not_before.is_none_or(|at| at <= now)
+    }
+
+    /// Opens nothing more, and lets every connection end with its last call.
+    pub(crate) fn close(&self) {
+        let links = {
+            let mut state = self.state.lock();
+            state.closed = true;
+            state.links.clone()
+        };
+        for link in links {
+            link.with(|connection| connection.go_away(Code::OK, "the client was closed", Duration::ZERO));
+        }
+        self.room.changed.notify_waiters();
+    }
+}
+
+async fn connect(
+    address: &Address,
+    config: &ConnectionConfig,
+) -> Result<(Socket, plane_core::frame::Hello, plane_core::frame::Decoder), Failure> {
+    let refused = |error: std::io::Error| Failure::new(ErrorKind::Unavailable, error.to_string());
+    let mut socket = Socket::connect(address).await.map_err(refused)?;
+    socket.prepare(config.keepalive_interval + config.keepalive_timeout);
+    let (hello, decoder) = exchange(&mut socket, config, Speaker::Dialler).await?;
+    Ok((socket, hello, decoder))
+}
+
+fn settings(config: &ClientConfig) -> Settings {
+    let queue = config.channel_buffer as u64;
+    config.connection.settings(config.idle_timeout, queue)
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// A caller that waits, counted while it does.
+struct Waiting<'a>(&'a Room);
+
+impl<'a> Waiting<'a> {
+    fn new(room: &'a Room) -> Self {
+        room.waiting.fetch_add(1, Ordering::AcqRel);
+        Self(room)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+        // Room that was offered to this caller, which may not have used it, goes to the next.
+        self.0.offer();
+    }
+}

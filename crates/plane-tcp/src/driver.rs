@@ -1,0 +1,267 @@
+//! The task that reads a connection, writes what others staged, and keeps its time.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use plane_core::ErrorKind;
+use plane_core::frame::Decoder;
+use tokio::time::{Sleep, sleep_until};
+use tokio_util::io::poll_read_buf;
+
+use crate::link::{Flushed, Link};
+use crate::proto::{Failure, Opened};
+use crate::socket::ReadHalf;
+
+/// Rounds of reading and writing before other tasks of the thread have their turn.
+const ROUNDS: usize = 16;
+
+/// A frame that has begun must be whole within this (threats A1 and A3).
+const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A peer that takes no bytes for this long is given up (threat A23).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Starts the handlers of the calls that one read brought.
+pub(crate) trait Start: Unpin {
+    fn start(&mut self, link: &Arc<Link>, opened: &mut Vec<Opened>, cx: &mut Context<'_>);
+}
+
+/// The dialler's side has no handlers.
+#[derive(Debug)]
+pub(crate) struct NoHandlers;
+
+impl Start for NoHandlers {
+    fn start(&mut self, _: &Arc<Link>, opened: &mut Vec<Opened>, _: &mut Context<'_>) {
+        opened.clear();
+    }
+}
+
+/// Reads, writes and keeps time for one connection until it ends.
+#[derive(Debug)]
+pub(crate) struct LinkDriver<S> {
+    link: Arc<Link>,
+    socket: ReadHalf,
+    decoder: Decoder,
+    start: S,
+    opened: Vec<Opened>,
+    timer: Pin<Box<Sleep>>,
+    armed: Instant,
+    /// Others were given the chance to stage more before this writes.
+    yielded: bool,
+    /// Nothing more comes from the other side, but answers may still go there.
+    half_closed: bool,
+    partial_since: Option<Instant>,
+    blocked_since: Option<Instant>,
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+impl<S: Start> LinkDriver<S> {
+    pub(crate) fn new(link: Arc<Link>, socket: ReadHalf, decoder: Decoder, start: S) -> Self {
+        let armed = link.with(|connection| connection.arm_timer());
+        Self {
+            link,
+            socket,
+            decoder,
+            start,
+            opened: Vec::new(),
+            timer: Box::pin(sleep_until(armed.into())),
+            armed,
+            yielded: false,
+            half_closed: false,
+            partial_since: None,
+            blocked_since: None,
+        }
+    }
+
+    fn run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let (woken, in_flight) = self.link.driver_runs(cx.waker());
+        self.poll_timer(cx)?;
+        for _ in 0..ROUNDS {
+            let read = self.poll_read(cx)?;
+            // Woken by the first of several senders: the others are about to stage their bytes too. Without this a
+            // batch is one frame.
+            if woken && read.is_pending() && in_flight > 1 && !std::mem::replace(&mut self.yielded, true) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.yielded = false;
+            let written = self.poll_write(cx)?;
+            if self.link.peek(|connection| connection.is_finished()) && written.is_ready() {
+                return Poll::Ready(Ok(()));
+            }
+            if read.is_pending() && self.link.driver_waits(written.is_pending()) {
+                return self.rest(cx);
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Before it waits: arms the timer for what is due earlier than it was armed for.
+    fn rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        let next = self.link.with(|connection| connection.arm_timer());
+        let partial = self.partial_since.map(|since| since + FRAME_TIMEOUT);
+        let blocked = self.blocked_since.map(|since| since + WRITE_TIMEOUT);
+        let next = [Some(next), partial, blocked].into_iter().flatten().min().unwrap_or(next);
+        if next < self.armed {
+            self.arm(next);
+            ready!(self.timer.as_mut().poll(cx));
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn arm(&mut self, at: Instant) {
+        self.armed = at;
+        self.timer.as_mut().reset(at.into());
+    }
+
+    /// The timer may fire early, because what it was armed for has moved: then it is armed again.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            let now = now();
+            // A connection that was quiet since the timer was armed holds no buffer.
+            self.decoder.rest();
+            let late = |since: Option<Instant>, limit| since.is_some_and(|since| now >= since + limit);
+            if late(self.partial_since, FRAME_TIMEOUT) {
+                let what = format!("a frame was not whole after {FRAME_TIMEOUT:?}");
+                return Err(Failure::violation(plane_core::Code::PROTOCOL, what));
+            }
+            if late(self.blocked_since, WRITE_TIMEOUT) {
+                let what = format!("the other side took no bytes for {WRITE_TIMEOUT:?}");
+                return Err(Failure::new(ErrorKind::Disconnected, what));
+            }
+            let half_closed = self.half_closed;
+            let next = self.link.with(|connection| {
+                if half_closed {
+                    connection.ping(now);
+                } else {
+                    connection.handle_timeout(now)?;
+                }
+                Ok::<_, Failure>(if half_closed { now + HALF_CLOSED_CHECK } else { connection.arm_timer() })
+            })?;
+            self.arm(next.max(now));
+        }
+        Ok(())
+    }
+
+    /// Handles what one read brings. Ready means that more may be there.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+        if self.half_closed {
+            return Ok(Poll::Pending);
+        }
+        let Poll::Ready(read) = poll_read_buf(Pin::new(&mut self.socket), cx, self.decoder.buffer()) else {
+            return Ok(Poll::Pending);
+        };
+        let read = read.map_err(|error| self.lost(&error))?;
+        if read == 0 {
+            return self.end_of_input().map(|()| Poll::Pending);
+        }
+        self.decoder.note_read(read);
+        self.handle_frames(cx)?;
+        Ok(Poll::Ready(()))
+    }
+
+    fn handle_frames(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+        let now = now();
+        while let Some(frames) = self.decoder.frames()? {
+            let opened = &mut self.opened;
+            self.link.with(|connection| {
+                let handled = connection.handle(now, frames);
+                opened.append(&mut connection.opened);
+                handled
+            })?;
+            if !self.opened.is_empty() {
+                self.start.start(&self.link, &mut self.opened, cx);
+            }
+        }
+        self.partial_since = match self.decoder.partial() {
+            0 => None,
+            _ => self.partial_since.or(Some(now)),
+        };
+        Ok(())
+    }
+
+    /// A peer that has only closed its half still gets its answers. One that is gone resets the connection once
+    /// something is sent to it, so that is done at once.
+    fn end_of_input(&mut self) -> Result<(), Failure> {
+        let (answering, peer) =
+            self.link.peek(|connection| (connection.answers_calls(), connection.peer.address.clone()));
+        if !answering {
+            let what = format!("{peer} closed the connection");
+            return Err(Failure::new(ErrorKind::Disconnected, what));
+        }
+        self.half_closed = true;
+        let now = now();
+        self.link.with(|connection| {
+            connection.ping(now);
+            connection.retire();
+        });
+        self.arm(now + HALF_CLOSED_CHECK);
+        Ok(())
+    }
+
+    /// Pending means that the socket takes no more for now.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+        loop {
+            match self.link.flush().map_err(|error| self.lost(&error))? {
+                Flushed::All => {
+                    self.blocked_since = None;
+                    return Ok(Poll::Ready(()));
+                }
+                Flushed::Blocked => match self.link.socket().poll_ready(cx) {
+                    Poll::Ready(ready) => ready.map_err(|error| self.lost(&error))?,
+                    Poll::Pending => {
+                        self.blocked_since.get_or_insert_with(now);
+                        return Ok(Poll::Pending);
+                    }
+                },
+            }
+        }
+    }
+
+    fn lost(&self, error: &io::Error) -> Failure {
+        let peer = self.link.peek(|connection| connection.peer.address.clone());
+        Failure::new(ErrorKind::Disconnected, format!("the connection to {peer} was lost: {error}"))
+    }
+}
+
+/// How often a peer that has closed its half is asked whether it is still there.
+const HALF_CLOSED_CHECK: Duration = Duration::from_millis(100);
+
+impl<S: Start> Future for LinkDriver<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let ended = ready!(self.run(cx));
+        if let Err(failure) = ended {
+            let peer = self.link.peek(|connection| connection.peer.address.clone());
+            if failure.tell.is_some_and(|code| code != plane_core::Code::OK) {
+                tracing::warn!(%peer, reason = %failure.text, "closing a connection");
+            } else {
+                tracing::debug!(%peer, reason = %failure.text, "a connection ended");
+            }
+            self.link.fail(failure);
+            // The last word, if the socket takes it; nobody waits for more.
+            if let Err(error) = self.link.flush() {
+                tracing::trace!(%error, "the last frames were not written");
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+/// However the driver ends, even by the runtime's shutdown, nobody waits for it any more.
+impl<S> Drop for LinkDriver<S> {
+    fn drop(&mut self) {
+        self.link.fail(Failure::new(ErrorKind::Disconnected, "the connection was closed"));
+        self.link.end();
+    }
+}

@@ -1,0 +1,189 @@
+//! The first bytes of a connection: preface and HELLO, or a guess at what the other side is.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use plane_core::frame::{Decoder, Frame, FrameError, FrameLimits, Hello, PREFACE};
+use plane_core::{Code, ErrorKind};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::config::ConnectionConfig;
+use crate::proto::{Failure, Settings};
+use crate::socket::Socket;
+
+/// A HELLO is small; a peer that has not finished it by then will not.
+const MAX_HELLO: usize = 4 * 1024;
+
+impl ConnectionConfig {
+    /// What this side says of itself.
+    pub(crate) fn hello(&self) -> Hello {
+        Hello {
+            max_message: self.max_message as u64,
+            max_frame: u32::try_from(self.max_frame).unwrap_or(u32::MAX),
+            credit: self.credit,
+            max_calls: self.max_calls,
+            keepalive: self.keepalive_interval,
+            agent: self.agent.clone(),
+            ..Hello::default()
+        }
+    }
+
+    /// What one connection is set to. `queue` is how many requests may be queued on it before it counts as full.
+    pub(crate) fn settings(&self, idle_timeout: Duration, queue: u64) -> Settings {
+        Settings {
+            max_message: self.max_message,
+            credit: self.credit,
+            unwritten: self.unwritten,
+            max_calls: self.max_calls,
+            headers: self.headers,
+            keepalive_interval: self.keepalive_interval,
+            keepalive_timeout: self.keepalive_timeout,
+            idle_timeout,
+            queue,
+        }
+    }
+
+    /// What this side takes.
+    pub(crate) fn frame_limits(&self) -> FrameLimits {
+        FrameLimits { max_frame: self.max_frame, headers: self.headers }
+    }
+}
+
+/// Which side speaks, for what is said of a wrong peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Speaker {
+    Dialler,
+    Listener,
+}
+
+/// Exchanges the hellos; ends with what the other side said and a decoder that may hold bytes behind it.
+///
+/// A dialler speaks first; a listener answers once it has recognised the other side, so that a stranger gets no bytes
+/// that it might take for its own protocol.
+pub(crate) async fn exchange(
+    socket: &mut Socket,
+    config: &ConnectionConfig,
+    speaker: Speaker,
+) -> Result<(Hello, Decoder), Failure> {
+    let mut ours = BytesMut::new();
+    config.hello().encode(&mut ours);
+    if speaker == Speaker::Dialler {
+        socket.write_all(&ours).await.map_err(|error| lost(&error))?;
+    }
+    let preface = read_preface(socket, speaker).await?;
+    let limits = FrameLimits { max_frame: MAX_HELLO, ..config.frame_limits() };
+    let mut decoder = Decoder::new(limits, 0);
+    decoder.extend(&preface);
+    let theirs = loop {
+        if let Some(mut frames) = decoder.frames()? {
+            let first = frames.next(|frame| match frame {
+                Frame::Hello(hello) => Ok(hello),
+                _ => Err(Failure::violation(Code::PROTOCOL, "the first frame is not a HELLO")),
+            });
+            let hello = first.ok_or_else(closed)???;
+            // What came behind the HELLO goes to a decoder with the connection's own limits.
+            let mut rest = Decoder::new(config.frame_limits(), config.shrink_message);
+            rest.extend(frames.rest());
+            rest.extend(decoder.buffer());
+            break (hello, rest);
+        }
+        let buffer = decoder.buffer();
+        if socket.read_buf(buffer).await.map_err(|error| lost(&error))? == 0 {
+            return Err(closed());
+        }
+    };
+    if speaker == Speaker::Listener {
+        socket.write_all(&ours).await.map_err(|error| lost(&error))?;
+    }
+    Ok(theirs)
+}
+
+/// Reads until the preface is there or cannot come any more; gives back what came behind it.
+async fn read_preface(socket: &mut Socket, speaker: Speaker) -> Result<BytesMut, Failure> {
+    let mut buffer = BytesMut::with_capacity(1024);
+    loop {
+        let known = buffer.len().min(PREFACE.len());
+        if buffer[..known] != PREFACE[..known] {
+            return Err(stranger(&buffer, speaker));
+        }
+        if known == PREFACE.len() {
+            buffer.advance(PREFACE.len());
+            return Ok(buffer);
+        }
+        if socket.read_buf(&mut buffer).await.map_err(|error| lost(&error))? == 0 {
+            return Err(closed());
+        }
+    }
+}
+
+fn lost(error: &io::Error) -> Failure {
+    Failure::new(ErrorKind::Unavailable, format!("the connection was lost during the hello: {error}"))
+}
+
+fn closed() -> Failure {
+    Failure::new(ErrorKind::Unavailable, "the other side closed the connection during the hello")
+}
+
+/// Another version of this protocol, or another protocol altogether.
+fn stranger(bytes: &[u8], speaker: Speaker) -> Failure {
+    if bytes.len() >= PREFACE.len() && bytes[..7] == PREFACE[..7] {
+        let error = FrameError::Version { ours: 1, theirs_min: u16::from(bytes[7]), theirs_max: u16::from(bytes[7]) };
+        return Failure::new(ErrorKind::Protocol, error.to_string());
+    }
+    let looks_like = looks_like(bytes);
+    let text = match speaker {
+        Speaker::Listener => format!("the peer does not speak plane/1; it looks like {looks_like}"),
+        Speaker::Dialler => format!(
+            "the server does not speak plane/1; it looks like {looks_like}. Check the address and DYN_REQUEST_PLANE"
+        ),
+    };
+    Failure::new(ErrorKind::Protocol, text)
+}
+
+/// What the first bytes of a stranger look like.
+fn looks_like(bytes: &[u8]) -> &'static str {
+    const HTTP: [&[u8]; 9] =
+        [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT /", b"HTTP/"];
+    let begins = |with: &[u8]| bytes.starts_with(with) || (!bytes.is_empty() && with.starts_with(bytes));
+    match bytes {
+        _ if begins(b"CONNECT {") => "a NATS client",
+        _ if begins(b"INFO {") => "a NATS server (its clients set DYN_REQUEST_PLANE=nats)",
+        _ if begins(b"PRI * HTTP/2") => "HTTP/2",
+        _ if HTTP.iter().any(|method| begins(method)) => "HTTP",
+        [0x16, 0x03, ..] => "TLS",
+        [0x15, 0x03, ..] => "a TLS alert",
+        _ if begins(b"SSH-") => "SSH",
+        _ if bytes.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) => "a text protocol",
+        _ => "none of the protocols known here",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Case A4 and threat A28: strangers are recognised in their first bytes.
+    #[test]
+    fn strangers_are_recognised() {
+        for (bytes, expected) in [
+            (&b"GET / HTTP/1.1\r\n"[..], "HTTP"),
+            (b"HTTP/1.1 400 Bad Request\r\n", "HTTP"),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2"),
+            (b"\x16\x03\x01\x02\x00\x01", "TLS"),
+            (b"CONNECT {\"verbose\":false}", "a NATS client"),
+            (b"INFO {\"server_id\":", "a NATS server (its clients set DYN_REQUEST_PLANE=nats)"),
+            (b"SSH-2.0-OpenSSH_9.2", "SSH"),
+            (b"hello there", "a text protocol"),
+            (b"\x00\x01\xff\x80", "none of the protocols known here"),
+        ] {
+            assert_eq!(looks_like(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        let failure = stranger(b"PLANE\0\0\x02", Speaker::Dialler);
+        assert!(failure.text.contains("version 1") && failure.text.contains('2'), "{}", failure.text);
+    }
+}

@@ -1,0 +1,234 @@
+//! One connection at run time: the state that callers and handlers share, and who writes when.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use plane_core::{DrainReport, ErrorKind};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::proto::{Batch, Connection, Failure};
+use crate::socket::WriteHalf;
+
+/// What callers, handlers and the driver of one connection share.
+#[derive(Debug)]
+pub(crate) struct Link {
+    state: Mutex<State>,
+    /// What is being written, and the right to write. Never locked while `state` is.
+    batch: Mutex<Batch>,
+    socket: WriteHalf,
+    /// Callers that wait until a connection to this address has room; the dialler's.
+    room: Arc<Room>,
+    /// Cancelled when the driver has ended and the socket is closed or about to be.
+    ended: CancellationToken,
+}
+
+#[derive(Debug)]
+struct State {
+    connection: Connection,
+    driver: Driver,
+    waker: Option<Waker>,
+}
+
+/// Whether the driver must be woken for what was staged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Driver {
+    /// It waits and must be woken.
+    Idle,
+    /// It was woken by somebody who staged something, and has not run since.
+    Woken,
+    /// It runs and looks for staged bytes before it waits again.
+    Running,
+    /// It waits for the socket to take more, so only time is a reason to wake it.
+    Blocked,
+}
+
+/// Callers that wait for room on any connection to one address.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    pub(crate) changed: Notify,
+    pub(crate) waiting: AtomicUsize,
+}
+
+impl Room {
+    /// Something changed that one waiting caller may use.
+    pub(crate) fn offer(&self) {
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            self.changed.notify_one();
+        }
+    }
+}
+
+/// How far a flush got.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    All,
+    Blocked,
+}
+
+impl Link {
+    pub(crate) fn new(connection: Connection, socket: WriteHalf, room: Arc<Room>) -> Arc<Self> {
+        // The driver is about to be spawned, so it need not be woken.
+        let state = State { connection, driver: Driver::Running, waker: None };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            batch: Mutex::default(),
+            socket,
+            room,
+            ended: CancellationToken::new(),
+        })
+    }
+
+    /// Looks at the connection without changing it.
+    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Connection) -> T) -> T {
+        look(&self.state.lock().connection)
+    }
+
+    /// Changes the connection, then wakes whoever has something to do because of it.
+    pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
+        let mut state = self.state.lock();
+        let result = change(&mut state.connection);
+        state.wake_driver();
+        self.release(state);
+        result
+    }
+
+    /// The same for a caller that then writes in place if its call is the only one: on an idle connection that is
+    /// quicker than waking the driver.
+    pub(crate) fn with_write<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
+        let mut state = self.state.lock();
+        let result = change(&mut state.connection);
+        let alone = state.connection.in_flight == 1 && state.driver == Driver::Idle;
+        if !alone {
+            state.wake_driver();
+        }
+        self.release(state);
+        if alone && !matches!(self.flush(), Ok(Flushed::All)) {
+            // The driver sees the same error, or waits until the socket takes more.
+            self.state.lock().force_wake();
+        }
+        result
+    }
+
+    fn release(&self, mut state: parking_lot::MutexGuard<'_, State>) {
+        let wake = std::mem::take(&mut state.connection.wake);
+        let roomy = self.room.waiting.load(Ordering::Acquire) > 0 && state.connection.has_room();
+        drop(state);
+        for waker in wake {
+            waker.wake();
+        }
+        if roomy {
+            self.room.offer();
+        }
+    }
+
+    /// Writes what is staged until there is nothing more or the socket takes no more.
+    pub(crate) fn flush(&self) -> io::Result<Flushed> {
+        let mut batch = self.batch.lock();
+        loop {
+            if batch.is_empty() {
+                let mut state = self.state.lock();
+                state.connection.transmit(&mut batch);
+                self.release(state);
+                if batch.is_empty() {
+                    return Ok(Flushed::All);
+                }
+            }
+            match batch.write_with(|slices| self.socket.try_write_vectored(slices)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => batch.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Ends every call on the connection, which the driver then closes.
+    pub(crate) fn fail(&self, failure: Failure) {
+        let mut state = self.state.lock();
+        state.connection.fail(failure);
+        state.force_wake();
+        self.release(state);
+        // Whoever waits for room must look elsewhere.
+        self.room.changed.notify_waiters();
+    }
+
+    /// The driver has ended.
+    pub(crate) fn end(&self) {
+        self.socket.shutdown();
+        self.ended.cancel();
+    }
+
+    /// Waits until the driver has ended.
+    pub(crate) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    pub(crate) fn socket(&self) -> &WriteHalf {
+        &self.socket
+    }
+
+    /// The driver runs now. Returns whether it was woken to write, and how many calls are in progress.
+    pub(crate) fn driver_runs(&self, waker: &Waker) -> (bool, usize) {
+        let mut state = self.state.lock();
+        match &mut state.waker {
+            Some(known) => known.clone_from(waker),
+            None => state.waker = Some(waker.clone()),
+        }
+        let woken = std::mem::replace(&mut state.driver, Driver::Running) == Driver::Woken;
+        (woken, state.connection.in_flight)
+    }
+
+    /// The driver waits from now on, unless something was staged meanwhile that it can write.
+    pub(crate) fn driver_waits(&self, blocked: bool) -> bool {
+        let mut state = self.state.lock();
+        let waits = blocked || !state.connection.wants_to_write();
+        if waits {
+            state.driver = if blocked { Driver::Blocked } else { Driver::Idle };
+        }
+        waits
+    }
+}
+
+/// Waits until these connections, which take no more calls, have ended; then ends the rest.
+pub(crate) async fn close_links(links: &[Arc<Link>], deadline: Instant, why: &'static str) -> DrainReport {
+    let in_flight = || links.iter().map(|link| link.peek(|connection| connection.in_flight as u64)).sum::<u64>();
+    let before = in_flight();
+    let all_ended = async {
+        for link in links {
+            link.ended().await;
+        }
+    };
+    // Whether it was in time shows in the count.
+    let _ = tokio::time::timeout_at(deadline.into(), all_ended).await;
+    let left = in_flight();
+    for link in links {
+        link.fail(Failure::new(ErrorKind::Cancelled, why));
+    }
+    DrainReport::new(before.saturating_sub(left), left)
+}
+
+impl State {
+    fn wake_driver(&mut self) {
+        let wake = match self.driver {
+            Driver::Idle => self.connection.wants_to_write() || self.connection.needs_timer(),
+            Driver::Blocked => self.connection.needs_timer(),
+            Driver::Woken | Driver::Running => false,
+        };
+        if wake {
+            self.driver = Driver::Woken;
+            self.force_wake();
+        }
+    }
+
+    fn force_wake(&mut self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+}

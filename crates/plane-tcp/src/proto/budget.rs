@@ -1,0 +1,66 @@
+//! How often a peer may do something cheap.
+
+use std::time::{Duration, Instant};
+
+/// Tokens that are spent one by one and come back with time.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    tokens: u32,
+    most: u32,
+    /// How long one token takes to come back.
+    every: Duration,
+    counted_from: Instant,
+}
+
+impl Budget {
+    /// A full budget of `most` tokens, of which `per_second` (at least one) come back each second.
+    pub(crate) fn new(most: u32, per_second: u32, now: Instant) -> Self {
+        Self { tokens: most, most, every: Duration::from_secs(1) / per_second.max(1), counted_from: now }
+    }
+
+    /// Takes one token; false if there is none.
+    pub(crate) fn spend(&mut self, now: Instant) -> bool {
+        if self.tokens == 0 {
+            self.refill(now);
+        }
+        match self.tokens.checked_sub(1) {
+            Some(left) => {
+                self.tokens = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Gives one token back for honest work.
+    pub(crate) fn earn(&mut self) {
+        self.tokens = self.most.min(self.tokens + 1);
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.counted_from);
+        let back = u32::try_from(elapsed.as_nanos() / self.every.as_nanos()).unwrap_or(u32::MAX);
+        if back > 0 {
+            self.tokens = self.most.min(back);
+            self.counted_from = now;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_run_out_and_come_back() {
+        let start = Instant::now();
+        let mut budget = Budget::new(2, 10, start);
+        assert!(budget.spend(start) && budget.spend(start) && !budget.spend(start));
+        let later = start + Duration::from_millis(100);
+        assert!(budget.spend(later) && !budget.spend(later));
+        budget.earn();
+        assert!(budget.spend(later));
+        let much_later = start + Duration::from_secs(3600);
+        assert!(budget.spend(much_later) && budget.spend(much_later) && !budget.spend(much_later));
+    }
+}

@@ -1,0 +1,416 @@
+//! What the other side's frames do with the calls of a connection.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use plane_core::frame::{Cancel, End, Flags, Frame, FrameError, Frames, Kind, Open, encode_end, encode_pong};
+use plane_core::{
+    AbortReason, Admitted, CallInfo, Canceller, Code, Context, Delivery, Error, ErrorKind, Headers, Status,
+};
+
+use crate::proto::call::{Call, Handling, Role};
+use crate::proto::connection::{Connection, Failure, Side};
+use crate::proto::receiving::{ReceiveError, Receiving};
+use crate::proto::sending::{Ending, Sending};
+
+/// A call that was taken on and whose handler is to be started.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) call: u64,
+    pub(crate) admitted: Admitted,
+    pub(crate) headers: Headers,
+    /// The only message, or `None` if messages follow.
+    pub(crate) only: Option<Bytes>,
+    pub(crate) context: Context,
+    pub(crate) canceller: Canceller,
+}
+
+impl From<FrameError> for Failure {
+    fn from(error: FrameError) -> Self {
+        Self::violation(error.code(), error.to_string())
+    }
+}
+
+impl Connection {
+    /// Handles what one read brought.
+    ///
+    /// # Errors
+    /// What no correct peer sends; the connection must then [`fail`](Connection::fail) with it.
+    pub(crate) fn handle(&mut self, now: Instant, mut frames: Frames) -> Result<(), Failure> {
+        self.note_received(now);
+        while let Some(handled) = frames.next(|frame| self.handle_frame(now, frame)) {
+            handled??;
+        }
+        Ok(())
+    }
+
+    fn handle_frame(&mut self, now: Instant, frame: Frame<'_>) -> Result<(), Failure> {
+        match frame {
+            Frame::Message { call, flags, payload } => self.on_message(now, call, flags, payload),
+            Frame::Open { call, flags, open, payload } => self.on_open(now, call, flags, open, payload),
+            Frame::End { call, not_executed, end } => self.on_end(now, call, not_executed, end),
+            Frame::Accept { call } => self.on_accept(now, call),
+            Frame::Headers { call, headers } => self.on_headers(now, call, headers),
+            Frame::Cancel { call, cancel } => self.on_cancel(now, call, cancel),
+            Frame::Credit { call, bytes } => self.on_credit(now, call, bytes),
+            Frame::Ping(opaque) => {
+                if !self.budgets.pings.spend(now) {
+                    return Err(calm("pings", "1,000 and 100 more each second"));
+                }
+                encode_pong(self.outbox.control(), opaque);
+                Ok(())
+            }
+            Frame::GoAway(go_away) => {
+                self.on_go_away(go_away);
+                Ok(())
+            }
+            // Any byte is a sign of life.
+            Frame::Pong(_) => Ok(()),
+            Frame::Skipped(_) => self.stray(now),
+            Frame::Hello(_) => Err(Failure::violation(Code::PROTOCOL, "a second HELLO")),
+            _ => self.stray(now),
+        }
+    }
+
+    /// A frame that changes nothing. Legal, but not without end.
+    fn stray(&mut self, now: Instant) -> Result<(), Failure> {
+        if self.budgets.strays.spend(now) {
+            Ok(())
+        } else {
+            Err(calm("frames without effect", "10,000 and 1,000 more each second"))
+        }
+    }
+
+    /// A frame for a call that is not in the table: it crossed the call's end, or no call had this id.
+    fn unknown(&mut self, now: Instant, kind: Kind, call: u64) -> Result<(), Failure> {
+        if call.is_multiple_of(2) || call > self.last_call {
+            return Err(FrameError::CallId { kind, call }.into());
+        }
+        self.stray(now)
+    }
+
+    fn wrong_side(&self, kind: Kind) -> Failure {
+        let side = match self.side {
+            Side::Dialler => "listener",
+            Side::Listener(_) => "dialler",
+        };
+        Failure::violation(Code::PROTOCOL, format!("a {kind} frame from the {side}"))
+    }
+
+    fn on_open(
+        &mut self,
+        now: Instant,
+        id: u64,
+        flags: Flags,
+        open: Result<Open<'_>, Status>,
+        payload: Bytes,
+    ) -> Result<(), Failure> {
+        let Side::Listener(endpoints) = &self.side else { return Err(self.wrong_side(Kind::OPEN)) };
+        if id.is_multiple_of(2) || id <= self.last_call {
+            return Err(FrameError::CallId { kind: Kind::OPEN, call: id }.into());
+        }
+        if self.failure.is_some() || self.retired {
+            // The caller knows from the GOAWAY that this call is not looked at.
+            return self.stray(now);
+        }
+        self.last_call = id;
+        let admitted = open.and_then(|open| {
+            if self.in_flight >= self.settings.max_calls as usize {
+                let most = self.settings.max_calls;
+                let what = format!("the connection has {most} calls in flight (max_calls)");
+                return Err(Status::resource_exhausted(what));
+            }
+            if payload.len() > self.settings.max_message {
+                return Err(too_large(self.settings.max_message));
+            }
+            Ok((endpoints.admit(open.endpoint, open.instance)?, open))
+        });
+        match admitted {
+            Ok((admitted, open)) => self.take_on(now, id, flags, admitted, open, payload),
+            Err(status) => {
+                let encode =
+                    |out: &mut bytes::BytesMut| encode_end(out, id, Flags::NOT_EXECUTED, 0, Some(&status), None);
+                self.outbox.push(encode, Bytes::new());
+                Ok(())
+            }
+        }
+    }
+
+    fn take_on(
+        &mut self,
+        now: Instant,
+        id: u64,
+        flags: Flags,
+        admitted: Admitted,
+        open: Open<'_>,
+        payload: Bytes,
+    ) -> Result<(), Failure> {
+        let deadline = open.timeout.and_then(|timeout| now.checked_add(timeout));
+        let info = CallInfo {
+            endpoint: admitted.instance().endpoint.clone(),
+            instance: admitted.instance().id,
+            peer: self.peer.clone(),
+            deadline,
+        };
+        let (context, canceller) = Context::new(info);
+        let call = Call {
+            receiving: Receiving::new(self.settings.credit),
+            sending: Sending::new(self.theirs.credit),
+            reader: None,
+            sender: None,
+            ended: false,
+            outcome: None,
+            deadline,
+            role: Role::Handler(Handling { canceller: canceller.clone(), notice_at: None }),
+        };
+        self.calls.insert(id, call);
+        self.in_flight += 1;
+        self.clock.idle_since = None;
+        self.note_due(deadline);
+        let only = if flags.has(Flags::END) {
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.ended = true;
+            }
+            Some(payload)
+        } else {
+            if !flags.has(Flags::NO_MESSAGE) {
+                self.on_message(now, id, flags, payload)?;
+            }
+            None
+        };
+        // The first message may have been refused.
+        if self.calls.contains_key(&id) {
+            let headers = open.headers;
+            self.opened.push(Opened { call: id, admitted, headers, only, context, canceller });
+        }
+        Ok(())
+    }
+
+    fn on_message(&mut self, now: Instant, id: u64, flags: Flags, payload: Bytes) -> Result<(), Failure> {
+        let max_message = self.settings.max_message;
+        let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::MESSAGE, id) };
+        if call.ended {
+            return self.after_end(now, id, Kind::MESSAGE);
+        }
+        let (end, more) = (flags.has(Flags::END), flags.has(Flags::MORE));
+        match call.receiving.push(payload, more, max_message) {
+            Ok(readable) => {
+                if end && call.receiving.count() != 1 {
+                    return Err(Failure::violation(Code::PROTOCOL, "a MESSAGE says END and is not the only one"));
+                }
+                if let Some(caller) = call.caller() {
+                    caller.accept_by = None;
+                    caller.begun = true;
+                }
+                if readable {
+                    self.wake.extend(call.reader.take());
+                }
+                if end {
+                    self.end_incoming(id, Ok(None))
+                } else {
+                    self.repay(id)
+                }
+                Ok(())
+            }
+            Err(ReceiveError::Credit) => {
+                let what = format!("more than the credit of {} bytes on call {id}", self.settings.credit);
+                Err(Failure::violation(Code::FLOW_CONTROL, what))
+            }
+            Err(ReceiveError::TooLarge) => {
+                self.refuse_message(id);
+                Ok(())
+            }
+        }
+    }
+
+    /// A message over the limit ends its call and nothing else (docs/protocol.md, "Messages").
+    fn refuse_message(&mut self, id: u64) {
+        let status = too_large(self.settings.max_message);
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.receiving.discard();
+        match &call.role {
+            Role::Caller(_) => {
+                let text = status.message().to_owned();
+                let error = Error::new(ErrorKind::MessageTooLarge, Delivery::Executed, text);
+                call.end(Err(error), &mut self.wake);
+                self.cancel(id, Code::MESSAGE_TOO_LARGE);
+            }
+            Role::Handler(handling) => {
+                handling.canceller.abort(AbortReason::Cancelled);
+                call.end(Err(AbortReason::Cancelled.status().into()), &mut self.wake);
+                self.finish(id, Ending { status: Some(status), trailers: None, not_executed: false });
+            }
+        }
+    }
+
+    /// A frame of a direction that has ended. At the caller it may have crossed a local end, such as a deadline.
+    fn after_end(&mut self, now: Instant, id: u64, kind: Kind) -> Result<(), Failure> {
+        let ended_here = self.calls.get_mut(&id).and_then(Call::caller).is_some_and(|caller| caller.open);
+        if ended_here {
+            return self.stray(now);
+        }
+        Err(Failure::violation(Code::PROTOCOL, format!("a {kind} frame on call {id} after its end")))
+    }
+
+    fn on_end(&mut self, now: Instant, id: u64, not_executed: bool, end: End) -> Result<(), Failure> {
+        let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::END, id) };
+        let End { count, status, trailers } = end;
+        if let Role::Handler(_) = call.role {
+            if call.ended {
+                return self.after_end(now, id, Kind::END);
+            }
+            if status.is_some() || !call.receiving.check_end(count)? {
+                return Err(Failure::violation(Code::PROTOCOL, "a request's END has a status or a wrong count"));
+            }
+            self.end_incoming(id, Ok(trailers.ok().filter(|trailers| !trailers.is_empty())));
+            return Ok(());
+        }
+        let received = call.receiving.count();
+        let delivery = if not_executed { Delivery::NotExecuted } else { Delivery::Executed };
+        let outcome = match (status, trailers) {
+            (Some(status), _) => Err(Error::from_status(status, delivery)),
+            (None, Err(error)) => Err(Error::new(ErrorKind::Protocol, delivery, format!("bad trailers: {error}"))),
+            (None, Ok(_)) if !call.receiving.check_end(count)? => {
+                let what = format!("the answer has {count} messages and {received} came");
+                Err(Error::new(ErrorKind::Truncated, delivery, what))
+            }
+            (None, Ok(trailers)) => Ok(Some(trailers).filter(|trailers| !trailers.is_empty())),
+        };
+        self.end_incoming(id, outcome);
+        Ok(())
+    }
+
+    /// The far side is done with its direction; for a caller that is the end of the call.
+    fn end_incoming(&mut self, id: u64, outcome: Result<Option<Headers>, Error>) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some(caller) = call.caller() {
+            caller.accept_by = None;
+            let counted = std::mem::take(&mut caller.open);
+            let abandoned = caller.abandoned;
+            // What this side still had to send has no reader any more.
+            call.sending.close();
+            call.end(outcome, &mut self.wake);
+            if counted {
+                self.leave();
+            }
+            if abandoned {
+                self.calls.remove(&id);
+            }
+        } else {
+            call.ended = true;
+            call.outcome = Some(outcome);
+            self.wake.extend(call.reader.take());
+        }
+    }
+
+    fn on_accept(&mut self, now: Instant, id: u64) -> Result<(), Failure> {
+        let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::ACCEPT, id) };
+        let Role::Caller(caller) = &mut call.role else { return Err(self.wrong_side(Kind::ACCEPT)) };
+        if caller.accept_by.take().is_none() { self.stray(now) } else { Ok(()) }
+    }
+
+    fn on_headers(
+        &mut self,
+        now: Instant,
+        id: u64,
+        headers: Result<Headers, plane_core::HeaderError>,
+    ) -> Result<(), Failure> {
+        let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::HEADERS, id) };
+        let Role::Caller(caller) = &mut call.role else { return Err(self.wrong_side(Kind::HEADERS)) };
+        if call.ended {
+            return self.stray(now);
+        }
+        if caller.begun {
+            return Err(Failure::violation(Code::PROTOCOL, "HEADERS after the answer has begun"));
+        }
+        caller.accept_by = None;
+        caller.begun = true;
+        match headers {
+            Ok(headers) => {
+                caller.headers = Some(headers);
+                self.wake.extend(call.reader.take());
+            }
+            Err(error) => {
+                let error = Error::new(ErrorKind::Protocol, Delivery::Executed, format!("bad headers: {error}"));
+                call.end(Err(error), &mut self.wake);
+                self.cancel(id, Code::PROTOCOL);
+            }
+        }
+        Ok(())
+    }
+
+    fn on_cancel(&mut self, now: Instant, id: u64, cancel: Cancel) -> Result<(), Failure> {
+        if matches!(self.side, Side::Dialler) {
+            return Err(self.wrong_side(Kind::CANCEL));
+        }
+        if !self.budgets.cancels.spend(now) {
+            return Err(calm("cancels", "100 beyond the calls that completed, and 20 more each second"));
+        }
+        let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::CANCEL, id) };
+        let Role::Handler(handling) = &mut call.role else { return Ok(()) };
+        match cancel {
+            Cancel::Stop => handling.canceller.stop(),
+            Cancel::Abort(_) => {
+                handling.canceller.abort(AbortReason::Cancelled);
+                self.end_aborted(id, AbortReason::Cancelled);
+            }
+        }
+        Ok(())
+    }
+
+    /// The handler was told to drop its work. If it has ended already, what waits to be sent is dropped here.
+    pub(crate) fn end_aborted(&mut self, id: u64, reason: AbortReason) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.receiving.discard();
+        call.sending.drop_pending();
+        self.wake.extend(call.sender.take());
+        self.wake.extend(call.reader.take());
+        if call.sending.is_closed() {
+            let status = reason.status();
+            let encode = |out: &mut bytes::BytesMut| encode_end(out, id, Flags::NONE, 0, Some(&status), None);
+            self.outbox.push(encode, Bytes::new());
+            self.remove(id);
+        }
+    }
+
+    fn on_credit(&mut self, now: Instant, id: u64, bytes: u32) -> Result<(), Failure> {
+        let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::CREDIT, id) };
+        if !call.sending.add_credit(bytes) {
+            return Err(Failure::violation(Code::FLOW_CONTROL, format!("credit above 2 GiB on call {id}")));
+        }
+        self.resume(id);
+        Ok(())
+    }
+
+    fn on_go_away(&mut self, go_away: plane_core::frame::GoAway) {
+        let refused: Vec<u64> = match self.side {
+            Side::Dialler => self.calls.keys().copied().filter(|id| *id > go_away.last_call).collect(),
+            Side::Listener(_) => Vec::new(),
+        };
+        for id in refused {
+            let Some(call) = self.calls.get_mut(&id) else { continue };
+            let what = format!("the server takes no more calls: {}", go_away.text);
+            call.end(Err(Error::new(ErrorKind::Unavailable, Delivery::NotExecuted, what)), &mut self.wake);
+            call.sending.close();
+            let Some(caller) = call.caller() else { continue };
+            let abandoned = caller.abandoned;
+            if std::mem::take(&mut caller.open) {
+                self.leave();
+            }
+            if abandoned {
+                self.calls.remove(&id);
+            }
+        }
+        self.refused_by.get_or_insert(go_away);
+    }
+}
+
+fn too_large(limit: usize) -> Status {
+    let text = format!("a message is over this side's limit of {limit} bytes (DYN_TCP_MAX_MESSAGE_SIZE)");
+    Status::new(Code::MESSAGE_TOO_LARGE, text)
+}
+
+/// The other side did something cheap too often.
+fn calm(what: &str, budget: &str) -> Failure {
+    Failure::violation(Code::ENHANCE_YOUR_CALM, format!("too many {what}: the budget is {budget}"))
+}

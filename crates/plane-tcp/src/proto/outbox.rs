@@ -1,0 +1,169 @@
+//! Bytes on their way to the socket.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Messages up to this many bytes are copied beside their head; larger ones are passed to the socket as they are.
+const COALESCE: usize = 4 * 1024;
+
+/// What is encoded and not yet handed to the socket.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Frames that overtake messages.
+    control: BytesMut,
+    /// Everything before `tail`, in order.
+    segments: VecDeque<Bytes>,
+    tail: BytesMut,
+    staged: usize,
+}
+
+impl Outbox {
+    /// Where frames that overtake messages are appended.
+    pub(crate) fn control(&mut self) -> &mut BytesMut {
+        &mut self.control
+    }
+
+    /// Appends a frame: its head by `encode`, then its payload.
+    pub(crate) fn push(&mut self, encode: impl FnOnce(&mut BytesMut), payload: Bytes) {
+        let before = self.tail.len();
+        encode(&mut self.tail);
+        self.staged += self.tail.len() - before + payload.len();
+        if payload.len() <= COALESCE {
+            self.tail.extend_from_slice(&payload);
+        } else {
+            self.segments.push_back(self.tail.split().freeze());
+            self.segments.push_back(payload);
+        }
+    }
+
+    /// Bytes of messages and their heads.
+    pub(crate) fn staged(&self) -> usize {
+        self.staged
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.staged == 0 && self.control.is_empty()
+    }
+
+    /// Moves everything to `batch`, control frames first.
+    pub(crate) fn take(&mut self, batch: &mut Batch) {
+        if !self.control.is_empty() {
+            batch.push(self.control.split().freeze());
+        }
+        for segment in self.segments.drain(..) {
+            batch.push(segment);
+        }
+        if !self.tail.is_empty() {
+            batch.push(self.tail.split().freeze());
+        }
+        self.staged = 0;
+    }
+}
+
+/// What the socket is being given.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    segments: VecDeque<Bytes>,
+}
+
+/// More slices than this bring no more speed, and some systems refuse more than 1,024.
+const MAX_SLICES: usize = 64;
+
+impl Batch {
+    fn push(&mut self, segment: Bytes) {
+        if !segment.is_empty() {
+            self.segments.push_back(segment);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Hands the bytes to `write` as slices, which returns how many it took.
+    pub(crate) fn write_with<E>(&self, write: impl FnOnce(&[IoSlice<'_>]) -> Result<usize, E>) -> Result<usize, E> {
+        if let [only] = self.segments.as_slices().0
+            && self.segments.len() == 1
+        {
+            return write(&[IoSlice::new(only)]);
+        }
+        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
+        let mut used = 0;
+        for (slice, segment) in slices.iter_mut().zip(&self.segments) {
+            *slice = IoSlice::new(segment);
+            used += 1;
+        }
+        write(&slices[..used])
+    }
+
+    /// Drops the first `written` bytes.
+    pub(crate) fn advance(&mut self, mut written: usize) {
+        while let Some(front) = self.segments.front_mut() {
+            if written < front.len() {
+                front.advance(written);
+                return;
+            }
+            written -= front.len();
+            self.segments.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(outbox: &mut Outbox, head: &'static [u8], payload: Bytes) {
+        outbox.push(|out| out.extend_from_slice(head), payload);
+    }
+
+    fn bytes(batch: &Batch) -> Vec<u8> {
+        batch.segments.iter().flatten().copied().collect()
+    }
+
+    /// Case A5: contiguous and vectored encodings are the same bytes, and large payloads are not copied.
+    #[test]
+    fn order_is_kept_and_large_payloads_are_not_copied() {
+        let large = Bytes::from(vec![7; COALESCE + 1]);
+        let mut outbox = Outbox::default();
+        push(&mut outbox, b"a", Bytes::from_static(b"1"));
+        push(&mut outbox, b"b", large.clone());
+        push(&mut outbox, b"c", Bytes::from_static(b"3"));
+        outbox.control().extend_from_slice(b"!");
+        assert_eq!(outbox.staged(), 5 + large.len());
+        let mut batch = Batch::default();
+        outbox.take(&mut batch);
+        assert!(outbox.is_empty());
+        assert_eq!(bytes(&batch), [&b"!a1b"[..], &large, b"c3"].concat());
+        assert!(batch.segments.iter().any(|segment| segment.as_ptr() == large.as_ptr()));
+    }
+
+    /// Case A5: short writes at every boundary.
+    #[test]
+    fn short_writes_lose_nothing() {
+        let large = Bytes::from((0..=255).cycle().take(COALESCE + 9).collect::<Vec<u8>>());
+        for step in [1, 2, 3, 1000, COALESCE, usize::MAX] {
+            let mut outbox = Outbox::default();
+            push(&mut outbox, b"ab", Bytes::from_static(b"12"));
+            push(&mut outbox, b"cd", large.clone());
+            let mut batch = Batch::default();
+            outbox.take(&mut batch);
+            let expected = bytes(&batch);
+            let mut written = Vec::new();
+            while !batch.is_empty() {
+                let taken = batch
+                    .write_with(|slices| {
+                        let all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
+                        let taken = step.min(all.len());
+                        written.extend_from_slice(&all[..taken]);
+                        Ok::<_, ()>(taken)
+                    })
+                    .unwrap();
+                batch.advance(taken);
+            }
+            assert_eq!(written, expected);
+        }
+    }
+}

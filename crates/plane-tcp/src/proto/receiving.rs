@@ -1,0 +1,251 @@
+//! The direction of a call that comes to this side: messages, their reassembly and the credit that they hold.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use plane_core::frame::FrameError;
+
+/// What a MESSAGE costs beside its bytes (docs/protocol.md, "Credit"): about what holding a message costs a receiver,
+/// so that a flood of empty ones is bounded like any other.
+pub(crate) const MESSAGE_COST: u32 = 64;
+
+/// Beyond this many unread messages a small one is copied out of the buffer it was read into. Otherwise each would
+/// keep a whole read's buffer alive, which other calls filled too.
+const COPY_BEYOND: usize = 32;
+
+/// Messages larger than this fill their buffer well enough to keep it.
+const COPY_UP_TO: usize = 8 * 1024;
+
+/// Messages that came and were not read, and what the other side may still send.
+#[derive(Debug)]
+pub(crate) struct Receiving {
+    unread: VecDeque<Unread>,
+    /// The chunks of a message that has not come whole.
+    partial: BytesMut,
+    /// Credit that `partial` holds, given back when the reader has caught up.
+    partial_cost: u32,
+    window: u32,
+    /// What the other side may still send.
+    credit: u32,
+    /// What was read and not yet given back.
+    owed: u32,
+    count: u64,
+    /// Nobody reads any more: what comes is dropped.
+    discard: bool,
+}
+
+#[derive(Debug)]
+struct Unread {
+    message: Bytes,
+    cost: u32,
+}
+
+/// Why a chunk was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ReceiveError {
+    /// The other side sent more than it may.
+    Credit,
+    /// The message is over the limit.
+    TooLarge,
+}
+
+impl Receiving {
+    pub(crate) fn new(window: u32) -> Self {
+        Self {
+            unread: VecDeque::new(),
+            partial: BytesMut::new(),
+            partial_cost: 0,
+            window,
+            credit: window,
+            owed: 0,
+            count: 0,
+            discard: false,
+        }
+    }
+
+    /// Takes a message, or a chunk of one if `more` follow. Returns whether a message became readable.
+    pub(crate) fn push(&mut self, chunk: Bytes, more: bool, max_message: usize) -> Result<bool, ReceiveError> {
+        let length = u32::try_from(chunk.len()).map_err(|_| ReceiveError::Credit)?;
+        let cost = length.saturating_add(MESSAGE_COST);
+        self.credit = self.credit.checked_sub(cost).ok_or(ReceiveError::Credit)?;
+        if self.partial.len() + chunk.len() > max_message {
+            return Err(ReceiveError::TooLarge);
+        }
+        if self.discard {
+            self.owed += cost;
+            self.count += u64::from(!more);
+            return Ok(false);
+        }
+        if more {
+            self.partial.extend_from_slice(&chunk);
+            // While nobody lags behind, a message larger than the window must be able to come whole.
+            if self.unread.is_empty() {
+                self.owed += cost
+            } else {
+                self.partial_cost += cost
+            }
+            return Ok(false);
+        }
+        let message = if self.partial.is_empty() {
+            self.own(chunk)
+        } else {
+            self.partial.extend_from_slice(&chunk);
+            self.partial.split().freeze()
+        };
+        let cost = cost + std::mem::take(&mut self.partial_cost);
+        self.unread.push_back(Unread { message, cost });
+        self.count += 1;
+        Ok(true)
+    }
+
+    fn own(&self, chunk: Bytes) -> Bytes {
+        if self.unread.len() >= COPY_BEYOND && chunk.len() <= COPY_UP_TO {
+            Bytes::copy_from_slice(&chunk)
+        } else {
+            chunk
+        }
+    }
+
+    /// The next message.
+    pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        let Unread { message, cost } = self.unread.pop_front()?;
+        self.owed += cost;
+        if self.unread.is_empty() {
+            self.owed += std::mem::take(&mut self.partial_cost);
+        }
+        Some(message)
+    }
+
+    /// Whether a message can be read.
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// The credit to give back now: nothing, or at least half the window.
+    pub(crate) fn repay(&mut self) -> Option<u32> {
+        if self.owed < self.window / 2 {
+            return None;
+        }
+        let owed = std::mem::take(&mut self.owed);
+        self.credit += owed;
+        Some(owed)
+    }
+
+    /// Drops what came and what will come: nobody reads any more.
+    pub(crate) fn discard(&mut self) {
+        self.discard = true;
+        self.owed += self.unread.drain(..).map(|unread| unread.cost).sum::<u32>();
+        self.owed += std::mem::take(&mut self.partial_cost);
+        self.partial = BytesMut::new();
+    }
+
+    /// How many messages came whole.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Checks the count that an end marker carries. A message that has not come whole breaks the protocol.
+    pub(crate) fn check_end(&self, count: u64) -> Result<bool, FrameError> {
+        if !self.partial.is_empty() {
+            let kind = plane_core::frame::Kind::END;
+            return Err(FrameError::Malformed { kind, problem: "it comes in the middle of a message" });
+        }
+        Ok(self.count == count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: usize = 1 << 20;
+
+    fn bytes(length: u32) -> Bytes {
+        vec![1; length as usize].into()
+    }
+
+    /// Threat A22: more than the window.
+    #[test]
+    fn a_peer_may_not_send_more_than_its_credit() {
+        let mut receiving = Receiving::new(1000);
+        assert_eq!(receiving.push(bytes(1000 - MESSAGE_COST), false, MAX), Ok(true));
+        assert_eq!(receiving.push(bytes(0), false, MAX), Err(ReceiveError::Credit));
+    }
+
+    #[test]
+    fn credit_comes_back_once_half_the_window_was_read() {
+        let mut receiving = Receiving::new(1000);
+        receiving.push(bytes(300), false, MAX).unwrap();
+        receiving.push(bytes(300), false, MAX).unwrap();
+        assert_eq!(receiving.repay(), None);
+        receiving.pop().unwrap();
+        assert_eq!(receiving.repay(), None);
+        receiving.pop().unwrap();
+        assert_eq!(receiving.repay(), Some(2 * (300 + MESSAGE_COST)));
+        assert_eq!(receiving.repay(), None);
+    }
+
+    /// A message larger than the window comes whole while the reader waits for it.
+    #[test]
+    fn a_message_larger_than_the_window_flows() {
+        let mut receiving = Receiving::new(1000);
+        let (mut sent, mut credit) = (0_u32, 1000_u32);
+        while sent < 10_000 {
+            let chunk = (credit - MESSAGE_COST).min(10_000 - sent);
+            sent += chunk;
+            credit -= chunk + MESSAGE_COST;
+            receiving.push(bytes(chunk), sent < 10_000, MAX).unwrap();
+            credit += receiving.repay().unwrap_or(0);
+            assert!(sent == 10_000 || credit > MESSAGE_COST, "stuck at {sent}");
+        }
+        assert_eq!(receiving.pop().unwrap().len(), 10_000);
+    }
+
+    /// A reader that lags behind holds one window, and at most one large message beside it.
+    #[test]
+    fn chunks_behind_an_unread_message_hold_their_credit() {
+        let mut receiving = Receiving::new(1000);
+        receiving.push(bytes(100), false, MAX).unwrap();
+        receiving.push(bytes(700), true, MAX).unwrap();
+        assert_eq!(receiving.repay(), None);
+        receiving.pop().unwrap();
+        assert_eq!(receiving.repay(), Some(100 + 700 + 2 * MESSAGE_COST));
+    }
+
+    /// Case A2: exactly at the limit passes, one byte more fails.
+    #[test]
+    fn the_message_limit_is_exact() {
+        let mut receiving = Receiving::new(10_000);
+        receiving.push(bytes(60), true, 100).unwrap();
+        assert_eq!(receiving.push(bytes(41), false, 100), Err(ReceiveError::TooLarge));
+        let mut receiving = Receiving::new(10_000);
+        receiving.push(bytes(60), true, 100).unwrap();
+        assert_eq!(receiving.push(bytes(40), false, 100), Ok(true));
+    }
+
+    /// Case A20: credit is back in full when nobody reads.
+    #[test]
+    fn what_nobody_reads_gives_its_credit_back() {
+        let mut receiving = Receiving::new(1000);
+        receiving.push(bytes(400), false, MAX).unwrap();
+        receiving.push(bytes(100), true, MAX).unwrap();
+        receiving.discard();
+        assert_eq!(receiving.repay(), Some(500 + 2 * MESSAGE_COST));
+        for _ in 0..1000 {
+            assert_eq!(receiving.push(bytes(500), false, MAX), Ok(false));
+            receiving.repay();
+        }
+        assert_eq!(receiving.count(), 1001);
+    }
+
+    #[test]
+    fn a_lagging_reader_does_not_pin_read_buffers() {
+        let mut receiving = Receiving::new(1 << 20);
+        let block = bytes(64 * 1024);
+        for _ in 0..COPY_BEYOND + 10 {
+            receiving.push(block.slice(0..64), false, MAX).unwrap();
+        }
+        let shares = |unread: &Unread| block.as_ptr_range().contains(&unread.message.as_ptr());
+        assert_eq!(receiving.unread.iter().filter(|unread| shares(unread)).count(), COPY_BEYOND);
+    }
+}

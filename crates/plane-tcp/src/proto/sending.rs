@@ -1,0 +1,173 @@
+//! The direction of a call that goes from this side: what waits for credit, and how it ends.
+
+use bytes::Bytes;
+use plane_core::frame::Flags;
+use plane_core::{Headers, Status};
+
+use crate::proto::receiving::MESSAGE_COST;
+
+/// A chunk smaller than this waits for more credit, unless it is the rest of its message. Half the smallest window is
+/// more, so credit always comes back before a sender is stuck.
+const SMALLEST_CHUNK: usize = 256;
+
+/// A message that could not be handed over at once, the end behind it, and the credit left.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    credit: u64,
+    pending: Option<Pending>,
+    ending: Option<Ending>,
+    count: u64,
+    /// Nothing may be sent any more.
+    closed: bool,
+    /// Whether the call stands in the connection's queue of those with something to send.
+    pub(crate) queued: bool,
+}
+
+#[derive(Debug)]
+struct Pending {
+    rest: Bytes,
+    end: bool,
+}
+
+/// How this direction ends once everything before it is on its way.
+#[derive(Debug)]
+pub(crate) struct Ending {
+    pub(crate) status: Option<Status>,
+    pub(crate) trailers: Option<Headers>,
+    pub(crate) not_executed: bool,
+}
+
+impl Ending {
+    pub(crate) fn orderly() -> Self {
+        Self { status: None, trailers: None, not_executed: false }
+    }
+
+    /// An end with this status after the handler was started.
+    pub(crate) fn failed(status: Status) -> Self {
+        Self { status: Some(status), trailers: None, not_executed: false }
+    }
+}
+
+impl Sending {
+    pub(crate) fn new(credit: u32) -> Self {
+        Self { credit: u64::from(credit), pending: None, ending: None, count: 0, closed: false, queued: false }
+    }
+
+    /// Whether a further message is taken now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.pending.is_none() && self.credit > u64::from(MESSAGE_COST)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Refuses everything from now on and forgets what waits.
+    pub(crate) fn close(&mut self) {
+        self.closed = true;
+        self.pending = None;
+        self.ending = None;
+    }
+
+    /// Takes a message. `end` says that it is the only one of its direction.
+    pub(crate) fn push(&mut self, message: Bytes, end: bool) {
+        debug_assert!(self.pending.is_none() && !self.closed);
+        self.count += 1;
+        self.pending = Some(Pending { rest: message, end });
+        self.closed = end;
+    }
+
+    /// Ends the direction behind what waits.
+    pub(crate) fn finish(&mut self, ending: Ending) {
+        self.ending = Some(ending);
+        self.closed = true;
+    }
+
+    /// The other side can take more. False if the sum is impossible.
+    pub(crate) fn add_credit(&mut self, bytes: u32) -> bool {
+        self.credit += u64::from(bytes);
+        self.credit <= u64::from(u32::MAX / 2)
+    }
+
+    /// The next chunk, if there is one and credit for it; with it the flags of its frame.
+    pub(crate) fn next_chunk(&mut self, max_chunk: usize) -> Option<(Bytes, Flags)> {
+        let pending = self.pending.as_mut()?;
+        let credit = usize::try_from(self.credit).unwrap_or(usize::MAX).checked_sub(MESSAGE_COST as usize)?;
+        let rest = pending.rest.len();
+        let length = rest.min(max_chunk).min(credit);
+        if length < rest && length < SMALLEST_CHUNK {
+            return None;
+        }
+        self.credit -= length as u64 + u64::from(MESSAGE_COST);
+        if length < rest {
+            return Some((pending.rest.split_to(length), Flags::MORE));
+        }
+        let Pending { rest, end } = self.pending.take()?;
+        Some((rest, Flags::when(end, Flags::END)))
+    }
+
+    /// The end, once nothing waits before it.
+    pub(crate) fn next_end(&mut self) -> Option<(Ending, u64)> {
+        if self.pending.is_some() {
+            return None;
+        }
+        self.ending.take().map(|ending| (ending, self.count))
+    }
+
+    /// Whether something waits, for credit or for its turn.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.pending.is_some() || self.ending.is_some()
+    }
+
+    /// Whether something waits for its turn only.
+    pub(crate) fn has_work(&self) -> bool {
+        match &self.pending {
+            Some(pending) => self.credit >= (pending.rest.len().min(SMALLEST_CHUNK) as u64) + u64::from(MESSAGE_COST),
+            None => self.ending.is_some(),
+        }
+    }
+
+    /// Forgets a message that waits: its reader is gone.
+    pub(crate) fn drop_pending(&mut self) {
+        self.pending = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_cut_by_chunk_and_credit() {
+        let mut sending = Sending::new(1000);
+        sending.push(vec![0; 1500].into(), true);
+        let mut lengths = Vec::new();
+        while let Some((chunk, flags)) = sending.next_chunk(400) {
+            lengths.push((chunk.len(), flags));
+        }
+        // 400 + 64 twice leaves 72, which is too little for a chunk.
+        assert_eq!(lengths, [(400, Flags::MORE), (400, Flags::MORE)]);
+        assert!(sending.add_credit(900));
+        assert_eq!(sending.next_chunk(4000).map(|(chunk, flags)| (chunk.len(), flags)), Some((700, Flags::END)));
+        assert!(!sending.has_pending());
+    }
+
+    #[test]
+    fn the_end_waits_for_the_message() {
+        let mut sending = Sending::new(100);
+        sending.push(vec![0; 200].into(), false);
+        sending.finish(Ending { status: None, trailers: None, not_executed: false });
+        assert!(sending.next_chunk(4000).is_none() && sending.next_end().is_none());
+        sending.add_credit(1000);
+        assert!(sending.next_chunk(4000).is_some());
+        assert_eq!(sending.next_end().map(|(_, count)| count), Some(1));
+    }
+
+    /// Threat A21: credit beyond reason.
+    #[test]
+    fn credit_beyond_reason_is_refused() {
+        let mut sending = Sending::new(1000);
+        assert!(sending.add_credit(u32::MAX / 2 - 1000));
+        assert!(!sending.add_credit(1));
+    }
+}

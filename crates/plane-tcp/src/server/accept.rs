@@ -1,0 +1,127 @@
+//! Accepts connections, says hello and drives them.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use plane_core::Peer;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::ServerConfig;
+use crate::driver::LinkDriver;
+use crate::hello::{Speaker, exchange};
+use crate::link::{Link, Room};
+use crate::proto::{Connection, Failure, Side};
+use crate::server::answering::Handlers;
+use crate::server::listener::Listener;
+use crate::server::{Phase, Shared};
+use crate::socket::Socket;
+
+/// The first pause when the system has no more descriptors or memory for connections, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
+
+/// Accepts and serves until the server is closed. Connections are tasks of this future's own set and end with it.
+pub(crate) async fn run(listener: Listener, shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
+    let mut connections = JoinSet::new();
+    accept_all(listener, &shared, &mut phase, &mut connections).await;
+    // The listener is closed; those that are connected have until the drain's deadline.
+    while *phase.borrow_and_update() != Phase::Closed {
+        if phase.changed().await.is_err() {
+            break;
+        }
+    }
+    connections.shutdown().await;
+}
+
+async fn accept_all(
+    listener: Listener,
+    shared: &Arc<Shared>,
+    phase: &mut watch::Receiver<Phase>,
+    connections: &mut JoinSet<()>,
+) {
+    let mut pause = PAUSE.0;
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(socket) => {
+                    pause = PAUSE.0;
+                    if connections.len() >= shared.config.max_connections {
+                        let limit = shared.config.max_connections;
+                        tracing::warn!(peer = %socket.peer(), limit, "closed a connection over max_connections");
+                    } else {
+                        connections.spawn(serve(socket, shared.clone()));
+                    }
+                }
+                Err(error) if is_about_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, ?pause, "cannot accept connections; trying again after a pause");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE.1);
+                }
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            changed = phase.changed() => {
+                if changed.is_err() || *phase.borrow_and_update() != Phase::Serving {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// The peer went away before it was accepted, as opposed to the system having run out of something.
+fn is_about_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+async fn serve(mut socket: Socket, shared: Arc<Shared>) {
+    let ServerConfig { connection: config, hello_timeout, idle_timeout, accept_notice, .. } = &shared.config;
+    socket.prepare(config.keepalive_interval + config.keepalive_timeout);
+    let address = socket.peer();
+    let greeted = tokio::time::timeout(*hello_timeout, exchange(&mut socket, config, Speaker::Listener)).await;
+    let (hello, decoder) = match greeted {
+        Ok(Ok(greeted)) => greeted,
+        Ok(Err(Failure { text, .. })) => return tracing::warn!(peer = %address, reason = %text, "closed a connection"),
+        Err(_) => return tracing::warn!(peer = %address, "closed a connection: no hello within {hello_timeout:?}"),
+    };
+    let peer = Arc::new(Peer::new(address, hello.agent.clone()));
+    let settings = config.settings(*idle_timeout, u64::MAX);
+    let side = Side::Listener(shared.endpoints.clone());
+    let connection = Connection::new(side, settings, hello, peer, now());
+    let (read, write) = socket.split();
+    let link = Link::new(connection, write, Arc::new(Room::default()));
+    let number = shared.next_connection();
+    let _listed = Listed::new(&shared, number, link.clone());
+    LinkDriver::new(link, read, decoder, Handlers { accept_notice: *accept_notice }).await;
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// A connection's place in the server's table, given back however its task ends.
+struct Listed<'a> {
+    shared: &'a Shared,
+    number: u64,
+}
+
+impl<'a> Listed<'a> {
+    fn new(shared: &'a Shared, number: u64, link: Arc<Link>) -> Self {
+        if shared.endpoints.is_draining() {
+            // It came in while the drain began, and was not told with the others.
+            link.with(|connection| {
+                connection.go_away(plane_core::Code::OK, "the server is draining", Duration::ZERO);
+            });
+        }
+        shared.links.lock().insert(number, link);
+        Self { shared, number }
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.shared.links.lock().remove(&self.number);
+    }
+}

@@ -1,0 +1,330 @@
+//! Runs the handler of one call and sends what it answers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use plane_core::{
+    AbortReason, Admitted, Body, BoxFuture, Canceller, HeaderLimits, Headers, Outcome, Pace, Request, Response, Status,
+    check_headers, contain_panic,
+};
+
+use crate::call::{Incoming, poll_send};
+use crate::driver::Start;
+use crate::link::Link;
+use crate::proto::{Ending, Opened, SendError};
+
+/// Items of a stream that are sent before others have their turn.
+const ITEMS_A_TURN: usize = 64;
+
+/// Polls each handler once in the connection's own task, so that an answer that is ready leaves with its neighbours
+/// and costs no task. One that is pending, or has been slow before, runs in a task of its own.
+#[derive(Debug)]
+pub(crate) struct Handlers {
+    pub(crate) accept_notice: Duration,
+}
+
+impl Start for Handlers {
+    fn start(&mut self, link: &Arc<Link>, opened: &mut Vec<Opened>, cx: &mut Context<'_>) {
+        for opened in opened.drain(..) {
+            let inline = opened.admitted.is_running() && opened.admitted.pace().is_quick();
+            let mut answering = Answering::new(link.clone(), opened, self.accept_notice);
+            if inline && Pin::new(&mut answering).poll(cx).is_ready() {
+                continue;
+            }
+            answering.announce();
+            tokio::spawn(answering);
+        }
+    }
+}
+
+/// The work for one call, from its handler's start to the last message.
+struct Answering {
+    link: Arc<Link>,
+    call: u64,
+    canceller: Canceller,
+    accept_notice: Duration,
+    /// Told how long the first poll took.
+    pace: Option<Pace>,
+    /// `None` while it waits in the queue, and after the end.
+    admitted: Option<Admitted>,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Others have their turn first.
+    Queued(BoxFuture<'static, Admitted>, Box<(Request, plane_core::Context)>),
+    Start(Box<(Request, plane_core::Context)>),
+    Handler(BoxFuture<'static, Result<Response, Status>>),
+    Streaming(Streaming),
+    Done,
+}
+
+struct Streaming {
+    headers: Headers,
+    body: Body,
+    /// The far side knows that the answer has begun.
+    begun: bool,
+    /// A message that waits for credit or room.
+    held: Option<Bytes>,
+    /// The caller asked for an early end, and the body knows.
+    stopped: bool,
+}
+
+impl Answering {
+    fn new(link: Arc<Link>, opened: Opened, accept_notice: Duration) -> Self {
+        let Opened { call, mut admitted, headers, only, context, canceller } = opened;
+        let body = match only {
+            Some(message) => message.into(),
+            None => Body::from_messages(Incoming::new(link.clone(), call)),
+        };
+        let mut request = Request::new(context.endpoint().clone(), body);
+        request.instance = Some(context.instance());
+        request.headers = headers;
+        request.deadline = context.deadline();
+        let pace = Some(admitted.pace().clone());
+        let parts = Box::new((request, context));
+        let (admitted, stage) = if admitted.is_running() {
+            (Some(admitted), Stage::Start(parts))
+        } else {
+            let turn = Box::pin(async move {
+                admitted.turn().await;
+                admitted
+            });
+            (None, Stage::Queued(turn, parts))
+        };
+        Self { link, call, canceller, accept_notice, pace, admitted, stage }
+    }
+
+    /// Lets the caller know, unless it is answered before, that its handler was started.
+    fn announce(&self) {
+        if self.admitted.is_some() {
+            let at = now() + self.accept_notice;
+            self.link.with(|connection| connection.notice_at(self.call, at));
+        }
+    }
+
+    fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match std::mem::replace(&mut self.stage, Stage::Done) {
+                Stage::Queued(turn, parts) => ready!(self.poll_queued(turn, parts, cx)),
+                Stage::Start(parts) => self.start(*parts),
+                Stage::Handler(handler) => ready!(self.poll_handler(handler, cx)),
+                Stage::Streaming(streaming) => ready!(self.poll_streaming(streaming, cx)),
+                Stage::Done => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn poll_queued(
+        &mut self,
+        mut turn: BoxFuture<'static, Admitted>,
+        parts: Box<(Request, plane_core::Context)>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let late = parts.0.deadline.is_some_and(|deadline| deadline <= now());
+        match self.canceller.poll(cx, |cx| turn.as_mut().poll(cx)) {
+            Poll::Pending => {
+                self.stage = Stage::Queued(turn, parts);
+                return Poll::Pending;
+            }
+            Poll::Ready(Ok(admitted)) if late || self.canceller.abort_reason().is_some() => {
+                self.admitted = Some(admitted);
+                self.refuse(AbortReason::DeadlineExceeded.status());
+            }
+            Poll::Ready(Ok(admitted)) => {
+                self.admitted = Some(admitted);
+                self.announce();
+                self.stage = Stage::Start(parts);
+            }
+            Poll::Ready(Err(status)) => self.refuse(status),
+        }
+        Poll::Ready(())
+    }
+
+    fn start(&mut self, (request, context): (Request, plane_core::Context)) {
+        let Some(admitted) = &self.admitted else { return };
+        let handler = admitted.handler();
+        match contain_panic(|| handler.call(request, context)) {
+            Ok(running) => self.stage = Stage::Handler(running),
+            Err(status) => self.fail(status),
+        }
+    }
+
+    fn poll_handler(
+        &mut self,
+        mut handler: BoxFuture<'static, Result<Response, Status>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let Poll::Ready(answered) = self.canceller.poll(cx, |cx| handler.as_mut().poll(cx)) else {
+            self.stage = Stage::Handler(handler);
+            return Poll::Pending;
+        };
+        self.discard(handler);
+        match answered.and_then(|answered| answered) {
+            Ok(response) => self.answer(response),
+            Err(status) => self.fail(status),
+        }
+        Poll::Ready(())
+    }
+
+    fn answer(&mut self, response: Response) {
+        let Response { headers, body } = response;
+        if let Err(error) = check_headers(&headers, HeaderLimits::default()) {
+            return self.fail(Status::internal(format!("the handler answered with bad headers: {error}")));
+        }
+        match body.into_one() {
+            Ok(message) => {
+                let sent = self.link.with(|connection| {
+                    if !headers.is_empty() {
+                        connection.begin(self.call, &headers);
+                    }
+                    connection.send(self.call, message, true)
+                });
+                match sent {
+                    Ok(()) => self.count(Outcome::Completed),
+                    Err(error) => self.fail_to_send(&error),
+                }
+            }
+            Err(body) => {
+                let streaming = Streaming { headers, body, begun: false, held: None, stopped: false };
+                self.stage = Stage::Streaming(streaming);
+            }
+        }
+    }
+
+    fn poll_streaming(&mut self, mut streaming: Streaming, cx: &mut Context<'_>) -> Poll<()> {
+        let Poll::Ready(ended) = self.poll_items(&mut streaming, cx) else {
+            self.stage = Stage::Streaming(streaming);
+            return Poll::Pending;
+        };
+        self.discard(streaming);
+        match ended {
+            Ok(trailers) => {
+                let ending = Ending { trailers, ..Ending::orderly() };
+                self.link.with(|connection| connection.finish(self.call, ending));
+                self.count(Outcome::Completed);
+            }
+            Err(status) => self.fail(status),
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_items(&mut self, streaming: &mut Streaming, cx: &mut Context<'_>) -> Poll<Result<Option<Headers>, Status>> {
+        if !streaming.stopped && self.canceller.is_stopped() {
+            streaming.stopped = true;
+            contain_panic(|| streaming.body.stop())?;
+        }
+        for _ in 0..ITEMS_A_TURN {
+            if streaming.held.is_some() {
+                ready!(self.poll_held(streaming, cx))?;
+            }
+            let Poll::Ready(item) = self.canceller.poll(cx, |cx| streaming.body.poll_message(cx)) else {
+                self.begin(streaming);
+                return Poll::Pending;
+            };
+            match item? {
+                Some(Ok(message)) => streaming.held = Some(message),
+                Some(Err(error)) => return Poll::Ready(Err(error.into())),
+                None => return Poll::Ready(self.trailers(streaming)),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Sends the message that waits. An abort reaches a handler that is blocked here as well.
+    fn poll_held(&mut self, streaming: &mut Streaming, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        if !streaming.headers.is_empty() {
+            self.begin(streaming);
+        }
+        let sent = self.link.with(|connection| poll_send(connection, self.call, &mut streaming.held, cx));
+        match sent {
+            Poll::Ready(Ok(())) => {
+                streaming.begun = true;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error.status())),
+            Poll::Pending => self.canceller.poll(cx, |_| Poll::Pending),
+        }
+    }
+
+    /// Tells the caller that the answer has begun, with its headers, while the first message takes its time.
+    fn begin(&self, streaming: &mut Streaming) {
+        if !std::mem::replace(&mut streaming.begun, true) {
+            self.link.with(|connection| connection.begin(self.call, &streaming.headers));
+        }
+    }
+
+    fn trailers(&self, streaming: &mut Streaming) -> Result<Option<Headers>, Status> {
+        if !streaming.headers.is_empty() {
+            self.begin(streaming);
+        }
+        let trailers = contain_panic(|| streaming.body.trailers())?.filter(|trailers| !trailers.is_empty());
+        if let Some(Err(error)) = trailers.as_ref().map(|trailers| check_headers(trailers, HeaderLimits::default())) {
+            return Err(Status::internal(format!("the handler ended with bad trailers: {error}")));
+        }
+        Ok(trailers)
+    }
+
+    /// Drops what belongs to the application, whose destructors may panic.
+    fn discard<T>(&self, value: T) {
+        if let Err(status) = contain_panic(|| drop(value)) {
+            tracing::error!(%status, "a handler panicked while it was dropped");
+        }
+    }
+
+    /// No handler was started.
+    fn refuse(&mut self, status: Status) {
+        let ending = Ending { status: Some(status), trailers: None, not_executed: true };
+        self.link.with(|connection| connection.finish(self.call, ending));
+        self.count(Outcome::Cancelled);
+    }
+
+    fn fail(&mut self, status: Status) {
+        let outcome = self.canceller.abort_reason().map_or_else(|| Outcome::of(&status), |_| Outcome::Cancelled);
+        self.link.with(|connection| connection.finish(self.call, Ending::failed(status)));
+        self.count(outcome);
+    }
+
+    fn fail_to_send(&mut self, error: &SendError) {
+        self.fail(error.status());
+    }
+
+    fn count(&mut self, outcome: Outcome) {
+        if let Some(admitted) = self.admitted.take() {
+            admitted.finish(outcome);
+        }
+    }
+}
+
+impl Future for Answering {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(pace) = self.pace.take().filter(|_| matches!(self.stage, Stage::Start(_))) else {
+            return self.poll_stage(cx);
+        };
+        let began = Instant::now();
+        let polled = self.poll_stage(cx);
+        pace.note(began.elapsed());
+        polled
+    }
+}
+
+/// A task that ends early, by the runtime's shutdown, still tells its caller that nothing more comes.
+impl Drop for Answering {
+    fn drop(&mut self) {
+        if !matches!(self.stage, Stage::Done) {
+            let status = Status::unavailable("the server shut down before the handler finished");
+            self.link.with(|connection| connection.finish(self.call, Ending::failed(status)));
+        }
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,164 @@
+//! Sockets: the two halves of a stream, and how they are opened.
+
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use plane_core::Address;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream, lookup_host, tcp, unix};
+
+/// A connected stream.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// The half that the driver reads from.
+#[derive(Debug)]
+pub(crate) enum ReadHalf {
+    Tcp(tcp::OwnedReadHalf),
+    Unix(unix::OwnedReadHalf),
+}
+
+/// The half that whoever holds the batch writes to.
+#[derive(Debug)]
+pub(crate) enum WriteHalf {
+    Tcp(tcp::OwnedWriteHalf),
+    Unix(unix::OwnedWriteHalf),
+}
+
+impl Socket {
+    /// Connects to an address. Every address that a host name stands for is tried in turn.
+    pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Tcp { host, port } => connect_tcp(host, *port).await.map(Self::Tcp),
+            Address::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a tcp:// or unix:// address")),
+        }
+    }
+
+    /// Sets what both ends of a TCP connection need.
+    pub(crate) fn prepare(&self, unacknowledged: Duration) {
+        let Self::Tcp(stream) = self else { return };
+        // A 64-byte stream item must not wait for the acknowledgement of the one before.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "cannot set TCP_NODELAY");
+        }
+        // The keepalive finds a peer that does not answer; this finds one that is gone while bytes are on their way.
+        #[cfg(target_os = "linux")]
+        if let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(unacknowledged)) {
+            tracing::debug!(%error, "cannot set TCP_USER_TIMEOUT");
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (unacknowledged, SockRef::from(stream));
+    }
+
+    /// The other side, for people.
+    pub(crate) fn peer(&self) -> String {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().map_or_else(|_| "unknown".to_owned(), |peer| peer.to_string()),
+            Self::Unix(_) => "unix".to_owned(),
+        }
+    }
+
+    pub(crate) fn split(self) -> (ReadHalf, WriteHalf) {
+        match self {
+            Self::Tcp(stream) => {
+                let (read, write) = stream.into_split();
+                (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
+            }
+            Self::Unix(stream) => {
+                let (read, write) = stream.into_split();
+                (ReadHalf::Unix(read), WriteHalf::Unix(write))
+            }
+        }
+    }
+}
+
+async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut failed = None;
+    for address in lookup_host((host, port)).await? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = Some(error),
+        }
+    }
+    Err(failed.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host name stands for no address")))
+}
+
+/// Whether somebody listens on a Unix socket.
+pub(crate) async fn is_live(path: &Path) -> bool {
+    UnixStream::connect(path).await.is_ok()
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl WriteHalf {
+    /// Writes what the socket takes now.
+    pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write_vectored(slices),
+            Self::Unix(stream) => stream.try_write_vectored(slices),
+        }
+    }
+
+    /// Waits until the socket takes more.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.as_ref().poll_write_ready(cx),
+            Self::Unix(stream) => stream.as_ref().poll_write_ready(cx),
+        }
+    }
+
+    /// Tells the other side that nothing more comes.
+    pub(crate) fn shutdown(&self) {
+        let shut = match self {
+            Self::Tcp(stream) => SockRef::from(stream.as_ref()).shutdown(std::net::Shutdown::Write),
+            Self::Unix(stream) => SockRef::from(stream.as_ref()).shutdown(std::net::Shutdown::Write),
+        };
+        if let Err(error) = shut {
+            tracing::trace!(%error, "the socket was closed already");
+        }
+    }
+}
