@@ -1,0 +1,25 @@
+//! Log lines on stderr.
+
+use std::io;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::exit::Failure;
+
+/// Logs what the flag asks for, otherwise what `RUST_LOG` asks for, otherwise information and worse.
+pub(super) fn start(level: Option<&str>) -> Result<(), Failure> {
+    let from_env = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    let (source, filter) = match (level, from_env) {
+        (Some(level), _) => ("--log-level", level.to_owned()),
+        (None, Some(filter)) => ("RUST_LOG", filter),
+        (None, None) => ("the default", "info".to_owned()),
+    };
+    let refuse = |error| {
+        let what =
+            format!("{source} is {filter:?}, which is no filter ({error}); use error, warn, info, debug or trace");
+        Failure::usage(what)
+    };
+    let filter = EnvFilter::try_new(&filter).map_err(refuse)?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    Ok(())
+}
