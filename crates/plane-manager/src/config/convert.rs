@@ -1,9 +1,10 @@
 //! The settings as `plane-tcp` takes them.
 
+use std::net::SocketAddr;
+
 use plane_core::{Delivery, Error, ErrorKind};
 use plane_tcp::{ClientConfig, ConfigError, ConnectionConfig, Listen, ServerConfig};
 
-use super::host::Listening;
 use super::tcp::TcpSettings;
 
 impl TcpSettings {
@@ -23,8 +24,7 @@ impl TcpSettings {
 
     /// # Errors
     /// As [`client_config`](Self::client_config).
-    pub(crate) fn server_config(&self, listening: Listening) -> Result<ServerConfig, Error> {
-        let Listening { bind, advertise } = listening;
+    pub(crate) fn server_config(&self, bind: SocketAddr, advertise: Option<String>) -> Result<ServerConfig, Error> {
         let connection = self.connection_config().map_err(refuse)?;
         Ok(ServerConfig::new(Listen::Tcp { bind, advertise }).connection(connection))
     }

@@ -13,13 +13,14 @@ use plane_core::Transport;
 
 pub use discovery::{DiscoveryConfig, StaticInstance};
 pub use host::RpcHost;
-pub(crate) use host::{Listening, resolve};
 pub use problem::{ConfigProblem, ConfigWarning, InvalidConfig};
 pub use tcp::TcpSettings;
 
 use problem::Findings;
 use raw::Raw;
-pub(crate) use raw::{DISCOVERY_DIR, REQUEST_PLANE, TCP_RPC_HOST, TCP_RPC_PORT};
+pub(crate) use raw::{DISCOVERY_DIR, REQUEST_PLANE};
+#[cfg(feature = "tcp")]
+pub(crate) use raw::{TCP_RPC_HOST, TCP_RPC_PORT};
 
 /// What an invalid `DYN_REQUEST_PLANE` leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,5 +103,7 @@ fn mode(value: Option<&str>, strictness: Strictness, findings: &mut Findings) ->
     Transport::Tcp
 }
 
+#[cfg(test)]
+mod documentation;
 #[cfg(test)]
 mod tests;

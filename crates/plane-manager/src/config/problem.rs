@@ -46,9 +46,9 @@ impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { variable, value, accepted } = self;
         if *variable == REQUEST_PLANE {
-            write!(f, "Invalid request plane mode: ")?;
+            return write!(f, "Invalid request plane mode: {variable}=\"{value}\"; accepted: {accepted}");
         }
-        write!(f, "{variable}=\"{value}\" is not accepted; accepted is {accepted}")
+        write!(f, "{variable}=\"{value}\" is invalid; accepted: {accepted}")
     }
 }
 

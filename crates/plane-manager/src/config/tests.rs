@@ -1,1 +1,294 @@
-//! Each row of the table.
+//! Each row of the table of docs/configuration.md, with good and bad values.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::*;
+
+const MIB: usize = 1024 * 1024;
+
+fn read_as(strictness: Strictness, vars: &[(&str, &str)]) -> Result<Config, InvalidConfig> {
+    let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::from_vars(vars, strictness)
+}
+
+fn read(vars: &[(&str, &str)]) -> Result<Config, InvalidConfig> {
+    read_as(Strictness::Strict, vars)
+}
+
+fn tcp(name: &str, value: &str) -> TcpSettings {
+    read(&[(name, value)]).unwrap().tcp
+}
+
+/// Each of these values is refused, naming the variable and the value.
+#[track_caller]
+fn refused(name: &str, values: &[&str]) {
+    for value in values {
+        let error = read(&[(name, value)]).expect_err(value);
+        let [problem] = error.problems() else { panic!("{error}") };
+        assert_eq!((problem.variable(), problem.value()), (name, *value));
+        assert!(!problem.accepted().is_empty());
+    }
+}
+
+#[test]
+fn an_empty_environment_gives_the_defaults() {
+    let config = read(&[]).unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!(config.mode, Transport::Tcp);
+    let expected = TcpSettings {
+        host: RpcHost::Auto,
+        port: 0,
+        max_message_size: 32 * MIB,
+        shrink_message_size: 8 * MIB,
+        request_timeout: Duration::from_secs(10),
+        pool_size: 50,
+        connect_timeout: Duration::from_secs(3),
+        channel_buffer: 100,
+    };
+    assert_eq!(config.tcp, expected);
+}
+
+#[test]
+fn an_empty_value_is_unset() {
+    let vars: Vec<(&str, &str)> = raw::KNOWN.iter().map(|name| (*name, " ")).collect();
+    assert_eq!(read(&vars).unwrap(), Config::default());
+}
+
+#[test]
+fn request_plane() {
+    for (value, mode) in [("tcp", Transport::Tcp), ("TCP", Transport::Tcp), ("Nats", Transport::Nats)] {
+        assert_eq!(read(&[(REQUEST_PLANE, value)]).unwrap().mode, mode);
+    }
+    refused(REQUEST_PLANE, &["tpc", "mem", "http", "tcp,nats"]);
+}
+
+#[test]
+fn an_invalid_mode_is_a_warning_for_a_library_and_an_error_for_a_program() {
+    let vars = [(REQUEST_PLANE, "tpc")];
+    let config = read_as(Strictness::Lenient, &vars).unwrap();
+    assert_eq!(config.mode, Transport::Tcp);
+    assert_eq!(config.warnings, [ConfigWarning::InvalidMode { value: "tpc".to_owned() }]);
+    let text = config.warnings[0].to_string();
+    assert!(text.contains("tpc") && text.contains("tcp") && text.contains("nats"), "{text}");
+    // The one text that is promised: architecture.md, "Configuration".
+    let error = read_as(Strictness::Strict, &vars).unwrap_err().to_string();
+    assert!(error.contains("Invalid request plane mode"), "{error}");
+}
+
+#[test]
+fn tcp_rpc_host() {
+    let address = |text: &str| RpcHost::Address(text.parse().unwrap());
+    for (value, host) in [
+        ("10.0.0.1", address("10.0.0.1")),
+        ("0.0.0.0", address("0.0.0.0")),
+        ("::", address("::")),
+        ("[::1]", address("::1")),
+        ("eth0", RpcHost::Interface("eth0".to_owned())),
+    ] {
+        assert_eq!(tcp(raw::TCP_RPC_HOST, value).host, host);
+    }
+    refused(raw::TCP_RPC_HOST, &["10.0.0.256", "10.0.0.1:9000", "http://x", "a b"]);
+}
+
+#[test]
+fn tcp_rpc_port() {
+    assert_eq!(tcp(raw::TCP_RPC_PORT, "9000").port, 9000);
+    assert_eq!(tcp(raw::TCP_RPC_PORT, "0").port, 0);
+    refused(raw::TCP_RPC_PORT, &["99999", "-1", "http", "90.5"]);
+}
+
+#[test]
+fn tcp_max_message_size() {
+    for (value, bytes) in [("1", 1), ("33554432", 32 * MIB), ("64MiB", 64 * MIB), ("64mb", 64_000_000), ("1g", 1 << 30)]
+    {
+        assert_eq!(tcp(raw::TCP_MAX_MESSAGE_SIZE, value).max_message_size, bytes);
+    }
+    refused(raw::TCP_MAX_MESSAGE_SIZE, &["0", "many", "-1", "2GiB", "1.5MiB", "99999999999999999999"]);
+}
+
+#[test]
+fn tcp_shrink_message_size() {
+    assert_eq!(tcp(raw::TCP_SHRINK_MESSAGE_SIZE, "0").shrink_message_size, 0);
+    assert_eq!(tcp(raw::TCP_SHRINK_MESSAGE_SIZE, "32MiB").shrink_message_size, 32 * MIB);
+    refused(raw::TCP_SHRINK_MESSAGE_SIZE, &["33MiB", "some", "-1"]);
+    // The default follows a lower maximum; an explicit value above it is refused.
+    assert_eq!(tcp(raw::TCP_MAX_MESSAGE_SIZE, "1MiB").shrink_message_size, MIB);
+    let error = read(&[(raw::TCP_MAX_MESSAGE_SIZE, "1MiB"), (raw::TCP_SHRINK_MESSAGE_SIZE, "2MiB")]).unwrap_err();
+    assert_eq!(error.problems()[0].variable(), raw::TCP_SHRINK_MESSAGE_SIZE);
+}
+
+#[test]
+fn tcp_timeouts() {
+    for (value, millis) in
+        [("10", 10_000), ("0.5", 500), ("500ms", 500), ("3S", 3_000), ("2m", 120_000), ("1h", 3_600_000)]
+    {
+        let expected = Duration::from_millis(millis);
+        assert_eq!(tcp(raw::TCP_REQUEST_TIMEOUT, value).request_timeout, expected);
+        assert_eq!(tcp(raw::TCP_CONNECT_TIMEOUT, value).connect_timeout, expected);
+    }
+    for name in [raw::TCP_REQUEST_TIMEOUT, raw::TCP_CONNECT_TIMEOUT] {
+        refused(name, &["0", "-1", "soon", "2h", "0.0001", "10 apples", "18446744073709551615"]);
+    }
+}
+
+#[test]
+fn tcp_pool_size_and_channel_buffer() {
+    assert_eq!(tcp(raw::TCP_POOL_SIZE, "1").pool_size, 1);
+    assert_eq!(tcp(raw::TCP_POOL_SIZE, "10000").pool_size, 10_000);
+    refused(raw::TCP_POOL_SIZE, &["0", "10001", "-1", "few"]);
+    assert_eq!(tcp(raw::TCP_CHANNEL_BUFFER, "1").channel_buffer, 1);
+    assert_eq!(tcp(raw::TCP_CHANNEL_BUFFER, "1000000").channel_buffer, 1_000_000);
+    refused(raw::TCP_CHANNEL_BUFFER, &["0", "1000001", "1k"]);
+}
+
+/// What the variables accept, the transport accepts, to both ends of each range.
+#[cfg(feature = "tcp")]
+#[test]
+fn the_transport_takes_what_is_accepted() {
+    let lowest = [
+        (raw::TCP_MAX_MESSAGE_SIZE, "1"),
+        (raw::TCP_SHRINK_MESSAGE_SIZE, "0"),
+        (raw::TCP_REQUEST_TIMEOUT, "1ms"),
+        (raw::TCP_CONNECT_TIMEOUT, "1ms"),
+        (raw::TCP_POOL_SIZE, "1"),
+        (raw::TCP_CHANNEL_BUFFER, "1"),
+    ];
+    let highest = [
+        (raw::TCP_MAX_MESSAGE_SIZE, "1GiB"),
+        (raw::TCP_SHRINK_MESSAGE_SIZE, "1GiB"),
+        (raw::TCP_REQUEST_TIMEOUT, "1h"),
+        (raw::TCP_CONNECT_TIMEOUT, "1h"),
+        (raw::TCP_POOL_SIZE, "10000"),
+        (raw::TCP_CHANNEL_BUFFER, "1000000"),
+    ];
+    for vars in [&[][..], &lowest, &highest] {
+        let settings = read(vars).unwrap().tcp;
+        settings.client_config().unwrap();
+        settings.server_config(([127, 0, 0, 1], 0).into(), None).unwrap();
+    }
+    let by_hand = TcpSettings { pool_size: 0, ..TcpSettings::default() };
+    assert_eq!(by_hand.client_config().unwrap_err().kind(), plane_core::ErrorKind::InvalidArgument);
+}
+
+#[cfg(feature = "tcp")]
+#[test]
+fn the_defaults_are_those_of_the_transport() {
+    assert_eq!(TcpSettings::default().client_config().unwrap(), plane_tcp::ClientConfig::default());
+}
+
+#[test]
+fn discovery_backend() {
+    assert_eq!(read(&[(raw::DISCOVERY_BACKEND, "MEM")]).unwrap().discovery, DiscoveryConfig::Mem);
+    let vars = [(raw::DISCOVERY_BACKEND, "File"), (DISCOVERY_DIR, "/some/where")];
+    let expected = DiscoveryConfig::File { directory: PathBuf::from("/some/where"), private: false };
+    assert_eq!(read(&vars).unwrap().discovery, expected);
+    refused(raw::DISCOVERY_BACKEND, &["etcd", "files"]);
+    // A list is needed.
+    refused(raw::DISCOVERY_BACKEND, &["static"]);
+}
+
+#[test]
+fn discovery_dir() {
+    let directory_of = |vars: &[(&str, &str)]| match read(vars).unwrap().discovery {
+        DiscoveryConfig::File { directory, private } => (directory, private),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(directory_of(&[(DISCOVERY_DIR, "/a/b")]), ("/a/b".into(), false));
+    let runtime = tempfile::tempdir().unwrap();
+    let (directory, private) = directory_of(&[("XDG_RUNTIME_DIR", runtime.path().to_str().unwrap())]);
+    assert_eq!((directory.as_path(), private), (runtime.path().join("plane").as_path(), true));
+    for absent in ["/does/not/exist", "relative", ""] {
+        let (directory, private) = directory_of(&[("XDG_RUNTIME_DIR", absent)]);
+        assert_eq!((directory.parent(), private), (Some(Path::new(&std::env::temp_dir())), true));
+    }
+    refused(DISCOVERY_DIR, &["relative/path", "."]);
+}
+
+#[test]
+fn static_instances() {
+    let list = "a.b.c=tcp://10.0.0.1:9000#1f, a.b.d=unix:///run/x.sock ,a.b.c=tcp://[::1]:9000,";
+    let vars = [(raw::DISCOVERY_BACKEND, "static"), (raw::STATIC_INSTANCES, list)];
+    let DiscoveryConfig::Static(list) = read(&vars).unwrap().discovery else { panic!("not static") };
+    let shown: Vec<String> = list
+        .iter()
+        .map(|entry| format!("{} {} {:?}", entry.endpoint, entry.address, entry.id.map(|id| id.get())))
+        .collect();
+    assert_eq!(
+        shown,
+        ["a.b.c tcp://10.0.0.1:9000 Some(31)", "a.b.d unix:///run/x.sock None", "a.b.c tcp://[::1]:9000 None"]
+    );
+    refused(
+        raw::STATIC_INSTANCES,
+        &[
+            "a.b.c",
+            "a.b=tcp://h:1",
+            "a.b.c=h:1",
+            "a.b.c=tcp://h:1#0",
+            "a.b.c=tcp://h:1#xyz",
+            ",",
+            "a.b.c=tcp://h:1;a.b.d=tcp://h:2",
+        ],
+    );
+}
+
+#[test]
+fn a_variable_of_another_backend_is_a_warning() {
+    let vars = [(raw::STATIC_INSTANCES, "a.b.c=tcp://h:1"), (DISCOVERY_DIR, "/a"), (raw::DISCOVERY_BACKEND, "mem")];
+    let unused = |variable, needed| ConfigWarning::Unused { variable, needed };
+    let expected = [unused(raw::STATIC_INSTANCES, "static"), unused(DISCOVERY_DIR, "file")];
+    assert_eq!(read(&vars).unwrap().warnings, expected);
+}
+
+#[test]
+fn every_bad_value_is_reported_at_once() {
+    let vars = [
+        (REQUEST_PLANE, "tpc"),
+        (raw::TCP_RPC_PORT, "99999"),
+        (raw::TCP_MAX_MESSAGE_SIZE, "many"),
+        (raw::TCP_POOL_SIZE, "0"),
+        (raw::DISCOVERY_BACKEND, "etcd"),
+        (raw::TCP_CONNECT_TIMEOUT, "5"),
+    ];
+    let error = read(&vars).unwrap_err();
+    let named: Vec<&str> = error.problems().iter().map(ConfigProblem::variable).collect();
+    assert_eq!(
+        named,
+        [REQUEST_PLANE, raw::TCP_MAX_MESSAGE_SIZE, raw::TCP_RPC_PORT, raw::TCP_POOL_SIZE, raw::DISCOVERY_BACKEND]
+    );
+    let text = error.to_string();
+    assert!(named.iter().all(|name| text.contains(name)), "{text}");
+}
+
+#[test]
+fn an_unknown_name_is_a_warning_with_the_nearest_one() {
+    for (name, nearest) in [
+        ("DYN_TCP_POOLSIZE", raw::TCP_POOL_SIZE),
+        ("DYN_TCP_PORT", raw::TCP_RPC_PORT),
+        ("DYN_TCP_MAX_MESAGE_SIZE", raw::TCP_MAX_MESSAGE_SIZE),
+    ] {
+        let expected = ConfigWarning::UnknownVariable { name: name.to_owned(), nearest };
+        assert_eq!(read(&[(name, "1")]).unwrap().warnings, [expected]);
+    }
+    assert_eq!(read(&[("DYN_OTHER", "1"), ("PATH", "/bin"), ("dyn_tcp_pool_size", "x")]).unwrap(), Config::default());
+}
+
+#[test]
+fn hostile_text_is_refused_and_shown_short() {
+    let huge = "x".repeat(1 << 20);
+    for value in ["\0", "\u{fffd}", "\u{1b}[2J", "\r\nX: y", &huge] {
+        for name in raw::KNOWN.iter().filter(|name| **name != DISCOVERY_DIR) {
+            let Err(error) = read(&[(name, value)]) else { panic!("{name} takes {value:.9?}") };
+            let text = error.to_string();
+            assert!(text.len() < 1024 && !text.contains(['\0', '\u{1b}', '\r']), "{text}");
+        }
+    }
+    let long_name = format!("DYN_TCP_{huge}");
+    assert!(read(&[(&long_name, "1")]).unwrap().warnings[0].to_string().len() < 512);
+}
+
+#[test]
+fn the_last_of_two_values_counts() {
+    assert_eq!(read(&[(raw::TCP_RPC_PORT, "1"), (raw::TCP_RPC_PORT, "2")]).unwrap().tcp.port, 2);
+    assert_eq!(read(&[(raw::TCP_RPC_PORT, "1"), (raw::TCP_RPC_PORT, "")]).unwrap().tcp.port, 0);
+}

@@ -85,7 +85,7 @@ impl Discovery for StaticDiscovery {
     fn assigned_id(&self, endpoint: &EndpointId, address: &Address) -> Option<InstanceId> {
         let known = self.board.list();
         let entry = known.iter().find(|entry| entry.endpoint == *endpoint && entry.address == *address)?;
-        Some(entry.id)
+        (!entry.metadata.contains_key(ANY_INSTANCE)).then_some(entry.id)
     }
 }
 
@@ -117,10 +117,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_takes_the_id_that_the_list_gives_it() {
-        let list = [entry("tcp://h:1", Some(7))];
+        let list = [entry("tcp://h:1", Some(7)), entry("tcp://h:2", None)];
         let discovery = StaticDiscovery::new(&list);
         let id = discovery.assigned_id(&list[0].endpoint, &list[0].address);
         assert_eq!(id, InstanceId::new(7));
+        assert_eq!(discovery.assigned_id(&list[1].endpoint, &list[1].address), None);
         assert_eq!(discovery.assigned_id(&list[0].endpoint, &"tcp://h:9".parse().unwrap()), None);
     }
 }

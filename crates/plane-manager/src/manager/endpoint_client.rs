@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use plane_core::{Delivery, EndpointId, Error, ErrorKind, Instance, InstanceId, Request, Response};
+use plane_core::{Address, Delivery, EndpointId, Error, ErrorKind, Instance, InstanceId, Request, Response};
 use tokio::time::Instant;
 
 use super::budget::RetryBudget;
@@ -33,6 +33,21 @@ struct Shared {
     budget: RetryBudget,
     /// Whether there ever was an instance. If so, none now means that they are gone, not that they are still to come.
     seen: AtomicBool,
+}
+
+/// Where one try goes. Cheap to copy out of the set, unlike an instance with its metadata.
+struct Target {
+    id: InstanceId,
+    address: Address,
+    /// The id was made up: whoever answers there is right.
+    any: bool,
+}
+
+impl From<&Instance> for Target {
+    fn from(instance: &Instance) -> Self {
+        let any = instance.metadata.contains_key(ANY_INSTANCE);
+        Self { id: instance.id, address: instance.address.clone(), any }
+    }
 }
 
 impl EndpointClient {
@@ -93,19 +108,18 @@ impl EndpointClient {
             return Err(Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what));
         }
         self.shared.budget.earn();
-        self.wait_for_first(&request).await?;
+        self.wait_for_first(request.deadline).await?;
         let mut tried = Vec::new();
+        let mut target = self.pick(request.instance)?;
         loop {
-            let instances = self.look();
-            let instance = self.pick(&instances, request.instance, &tried)?;
             let spare = self.spare(&request, tried.len());
-            match self.send(instance, request).await {
-                Err(error) if may_go_elsewhere(&error) => {
-                    tried.push(instance.id);
-                    request = self.next_try(spare, &tried, error)?;
-                }
+            let error = match self.send(&target, request).await {
+                Err(error) if may_go_elsewhere(&error) => error,
                 ended => return ended,
-            }
+            };
+            tried.push(target.id);
+            (target, request) = self.another_try(spare, &tried).ok_or(error)?;
+            tracing::debug!(endpoint = %self.endpoint(), "the call goes to another instance");
         }
     }
 
@@ -115,35 +129,27 @@ impl EndpointClient {
         if may_retry { request.try_clone() } else { None }
     }
 
-    async fn send(&self, instance: &Instance, mut request: Request) -> Result<Response, Error> {
-        let any = instance.metadata.contains_key(ANY_INSTANCE);
-        request.instance = (!any).then_some(instance.id);
-        self.manager.transports.client(&instance.address)?.call(&instance.address, request).await
+    async fn send(&self, target: &Target, mut request: Request) -> Result<Response, Error> {
+        request.instance = (!target.any).then_some(target.id);
+        self.manager.transports.client(&target.address)?.call(&target.address, request).await
     }
 
-    /// The request for another instance, or the error that the last one gave if there is none to go to.
-    fn next_try(&self, spare: Option<Request>, tried: &[InstanceId], error: Error) -> Result<Request, Error> {
-        let Some(request) = spare else { return Err(error) };
-        let others = self.look().iter().any(|instance| !tried.contains(&instance.id));
-        if !others || expired(&request).is_some() || !self.shared.budget.spend() {
-            return Err(error);
-        }
-        tracing::debug!(endpoint = %self.endpoint(), %error, "the call goes to another instance");
-        Ok(request)
+    /// The request and an instance that it has not been to, unless there is none, no time, or too much is retried.
+    fn another_try(&self, spare: Option<Request>, tried: &[InstanceId]) -> Option<(Target, Request)> {
+        let request = spare.filter(|request| expired(self.endpoint(), request.deadline).is_none())?;
+        let instances = self.look();
+        let instance = self.shared.picker.pick(&instances, tried)?;
+        self.shared.budget.spend().then(|| (instance.into(), request))
     }
 
-    fn pick<'a>(
-        &self,
-        instances: &'a [Instance],
-        wanted: Option<InstanceId>,
-        tried: &[InstanceId],
-    ) -> Result<&'a Instance, Error> {
+    fn pick(&self, wanted: Option<InstanceId>) -> Result<Target, Error> {
+        let instances = self.look();
         let Some(id) = self.pinned.or(wanted) else {
-            return self.shared.picker.pick(instances, tried).ok_or_else(|| self.nobody(None));
+            return self.shared.picker.pick(&instances, &[]).map(Target::from).ok_or_else(|| self.nobody(None));
         };
-        instances.iter().find(|instance| instance.id == id).ok_or_else(|| {
-            let what =
-                format!("{} has no instance {id}; looked in {}", self.endpoint(), self.manager.discovery.describe());
+        instances.iter().find(|instance| instance.id == id).map(Target::from).ok_or_else(|| {
+            let place = self.manager.discovery.describe();
+            let what = format!("{} has no instance {id}; looked in {place}", self.endpoint());
             Error::new(ErrorKind::NotFound, Delivery::NotSent, what)
         })
     }
@@ -157,8 +163,9 @@ impl EndpointClient {
         instances
     }
 
-    async fn wait_for_first(&self, request: &Request) -> Result<(), Error> {
-        if let Some(expired) = expired(request) {
+    /// Takes no `&Request`: held across an await, it would keep the future of a call from being `Send`.
+    async fn wait_for_first(&self, deadline: Option<std::time::Instant>) -> Result<(), Error> {
+        if let Some(expired) = expired(self.endpoint(), deadline) {
             return Err(expired);
         }
         if !self.look().is_empty() {
@@ -168,9 +175,9 @@ impl EndpointClient {
             return Err(self.nobody(None));
         }
         let patience = self.manager.config.tcp.request_timeout;
-        let remaining = request.deadline.map(|at| Instant::from_std(at).saturating_duration_since(Instant::now()));
+        let remaining = deadline.map(|at| Instant::from_std(at).saturating_duration_since(Instant::now()));
         let ready = self.ready(remaining.map_or(patience, |remaining| remaining.min(patience))).await;
-        match expired(request) {
+        match expired(self.endpoint(), deadline) {
             Some(expired) if ready.is_err() => Err(expired),
             _ => ready,
         }

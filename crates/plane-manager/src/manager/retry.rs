@@ -1,6 +1,8 @@
 //! Which failed calls may go to another instance.
 
-use plane_core::{Delivery, Error, ErrorKind, Request};
+use std::time::Instant;
+
+use plane_core::{Delivery, EndpointId, Error, ErrorKind};
 
 /// How many instances one call tries at most.
 pub(super) const ATTEMPTS: usize = 3;
@@ -21,9 +23,9 @@ pub(super) fn may_go_elsewhere(error: &Error) -> bool {
 }
 
 /// The caller's deadline passed before anything was sent.
-pub(super) fn expired(request: &Request) -> Option<Error> {
-    let deadline = request.deadline.filter(|deadline| *deadline <= tokio::time::Instant::now().into_std())?;
+pub(super) fn expired(endpoint: &EndpointId, deadline: Option<Instant>) -> Option<Error> {
+    let deadline = deadline.filter(|deadline| *deadline <= tokio::time::Instant::now().into_std())?;
     let late = tokio::time::Instant::now().into_std().saturating_duration_since(deadline);
-    let what = format!("the deadline of the call to {} passed {late:?} before it was sent", request.endpoint);
+    let what = format!("the deadline of the call to {endpoint} passed {late:?} before it was sent");
     Some(Error::new(ErrorKind::DeadlineExceeded, Delivery::NotSent, what))
 }

@@ -35,6 +35,9 @@ pub(crate) struct Transports {
     server: OnceCell<Served>,
     tcp: OnceLock<Client>,
     mem: OnceLock<Client>,
+    /// Nothing new is served.
+    draining: AtomicBool,
+    /// Nothing new is called. Later than `draining`: a handler in flight may still have calls to make.
     closed: AtomicBool,
     #[cfg(feature = "tcp")]
     tcp_config: plane_tcp::ClientConfig,
@@ -53,16 +56,17 @@ impl Transports {
             server: OnceCell::new(),
             tcp: OnceLock::new(),
             mem: OnceLock::new(),
+            draining: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         })
     }
 
     /// The server, which is started by the first who asks; those who ask meanwhile wait for the same one.
     pub(crate) async fn server(&self) -> Result<&Arc<dyn RequestPlaneServer>, Error> {
-        self.check_open()?;
+        check_open(&self.draining)?;
         let served = self.server.get_or_try_init(|| self.start_server()).await?;
         // A drain that ran meanwhile did not see the server.
-        self.check_open()?;
+        check_open(&self.draining)?;
         Ok(&served.server)
     }
 
@@ -77,7 +81,7 @@ impl Transports {
 
     /// The client that reaches this address.
     pub(crate) fn client(&self, address: &Address) -> Result<&Client, Error> {
-        self.check_open()?;
+        check_open(&self.closed)?;
         match (address.transport(), &self.network) {
             #[cfg(feature = "tcp")]
             (Transport::Tcp, _) => Ok(self.tcp.get_or_init(|| tcp::client(self.tcp_config.clone()))),
@@ -95,21 +99,14 @@ impl Transports {
         self.tcp.get().into_iter().chain(self.mem.get())
     }
 
-    fn check_open(&self) -> Result<(), Error> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Cancelled, Delivery::NotSent, "this network manager was drained"));
-        }
-        Ok(())
-    }
-
     /// Refuses whatever is new, lets calls in flight finish until `deadline`, then ends the rest.
     pub(crate) async fn drain(&self, deadline: Instant) -> DrainReport {
-        self.closed.store(true, Ordering::Release);
+        self.draining.store(true, Ordering::Release);
         let mut report = DrainReport::default();
-        // Before the clients: a handler that is in flight may still need them.
         if let Some(served) = self.server.get() {
             add(&mut report, served.server.drain(deadline).await);
         }
+        self.closed.store(true, Ordering::Release);
         for client in self.clients() {
             add(&mut report, client.close(deadline).await);
         }
@@ -130,6 +127,13 @@ impl Transports {
     pub(crate) fn client_stats(&self) -> Vec<(Transport, ClientStats)> {
         self.clients().map(|client| (client.transport(), client.stats())).collect()
     }
+}
+
+fn check_open(closed: &AtomicBool) -> Result<(), Error> {
+    if closed.load(Ordering::Acquire) {
+        return Err(Error::new(ErrorKind::Cancelled, Delivery::NotSent, "this network manager was drained"));
+    }
+    Ok(())
 }
 
 fn add(sum: &mut DrainReport, more: DrainReport) {

@@ -127,3 +127,6 @@ impl fmt::Debug for FileDiscovery {
         f.debug_struct("FileDiscovery").field("directory", &self.shared.directory()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
