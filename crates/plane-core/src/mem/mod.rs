@@ -35,3 +35,6 @@ pub use server::MemServer;
 
 mod client;
 pub use client::MemClient;
+
+#[cfg(test)]
+mod tests;
