@@ -316,8 +316,9 @@ impl Outcome {
 }
 
 enum Turn {
-    Running(#[expect(dead_code, reason = "held, so that it counts until the call ends")] OwnedSemaphorePermit),
+    Running(OwnedSemaphorePermit),
     Queued,
+    Over,
 }
 
 /// A call that was taken on. It counts against the limits until this is dropped, after its handler has ended.
@@ -376,8 +377,13 @@ impl Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        if matches!(self.turn, Turn::Queued) {
-            self.shared.queued.fetch_sub(1, Ordering::AcqRel);
+        // The turn first, then the server's gauge: whoever waits for a gauge finds the rest up to date.
+        match std::mem::replace(&mut self.turn, Turn::Over) {
+            Turn::Queued => {
+                self.shared.queued.fetch_sub(1, Ordering::AcqRel);
+            }
+            Turn::Running(permit) => drop(permit),
+            Turn::Over => {}
         }
         let counts = &self.shared.counts;
         let count = match self.outcome {
@@ -386,8 +392,8 @@ impl Drop for Admitted {
             Outcome::Cancelled => &counts.cancelled,
         };
         count.fetch_add(1, Ordering::Relaxed);
-        self.served.gauge.leave();
         self.shared.gauge.leave();
+        self.served.gauge.leave();
     }
 }
 
