@@ -1,6 +1,7 @@
 //! What is served.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -108,7 +109,8 @@ impl Drop for Service {
     }
 }
 
-/// Random, so that processes that know nothing of each other do not choose the same.
+/// Random, so that processes that know nothing of each other do not choose the same. From the system's source: a
+/// generator that starts from the clock would repeat itself among processes that start together.
 fn new_id() -> InstanceId {
-    InstanceId::new(fastrand::u64(1..)).expect("the range begins at one")
+    InstanceId::new(RandomState::new().hash_one(0).max(1)).expect("at least one")
 }

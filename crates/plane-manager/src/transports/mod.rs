@@ -81,18 +81,15 @@ impl Transports {
 
     /// The client that reaches this address.
     pub(crate) fn client(&self, address: &Address) -> Result<&Client, Error> {
-        check_open(&self.closed)?;
-        match (address.transport(), &self.network) {
+        let client = match (address.transport(), &self.network) {
             #[cfg(feature = "tcp")]
-            (Transport::Tcp, _) => Ok(self.tcp.get_or_init(|| tcp::client(self.tcp_config.clone()))),
-            (Transport::Mem, Some(network)) => Ok(self.mem.get_or_init(|| mem::client(network, &self.config.tcp))),
-            (transport, _) => {
-                let what = format!(
-                    "cannot call {address}: this process has no {transport} transport; its owner and its callers must use the same {REQUEST_PLANE}"
-                );
-                Err(Error::new(ErrorKind::FailedPrecondition, Delivery::NotSent, what))
-            }
-        }
+            (Transport::Tcp, _) => self.tcp.get_or_init(|| tcp::client(self.tcp_config.clone())),
+            (Transport::Mem, Some(network)) => self.mem.get_or_init(|| mem::client(network, &self.config.tcp)),
+            (transport, _) => return Err(unreachable_from_here(address, transport)),
+        };
+        // Last, so that no client is made after a drain that has not seen it and used nevertheless.
+        check_open(&self.closed)?;
+        Ok(client)
     }
 
     fn clients(&self) -> impl Iterator<Item = &Client> {
@@ -155,6 +152,14 @@ fn check_mode(mode: Transport, has_network: bool) -> Result<(), Error> {
         Transport::Mem if has_network => Ok(()),
         mode => Err(missing(mode)),
     }
+}
+
+fn unreachable_from_here(address: &Address, transport: Transport) -> Error {
+    let what = format!(
+        "cannot call {address}: this process has no {transport} transport; those who serve and those who call must use \
+         the same {REQUEST_PLANE}"
+    );
+    Error::new(ErrorKind::FailedPrecondition, Delivery::NotSent, what)
 }
 
 fn missing(mode: Transport) -> Error {

@@ -67,7 +67,7 @@ impl Record {
                 format!("the instance with its metadata is {} bytes as JSON, at most {MAX_FILE} fit", text.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
-        let unfinished = directory.join(format!("{UNFINISHED}{:016x}", fastrand::u64(..)));
+        let unfinished = directory.join(format!("{UNFINISHED}{}-{:016x}", std::process::id(), fastrand::u64(..)));
         // Who may read it is up to the directory.
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&unfinished)?;
         let written = file

@@ -149,7 +149,7 @@ impl Shared {
         let mut own = self.own.lock();
         match scanned {
             Ok(found) => {
-                let others = found.into_iter().filter(|(_, record)| record.publisher != self.publisher);
+                let others = found.into_iter().filter(|(_, record)| !self.announces(record));
                 let all = others.chain(own.records.clone()).map(|(key, record)| (key, record.instance));
                 self.board.replace(all.collect());
             }
@@ -158,6 +158,10 @@ impl Shared {
             }
             Err(_) => {}
         }
+    }
+
+    fn announces(&self, record: &Record) -> bool {
+        record.publisher == self.publisher && record.process == self.process
     }
 
     pub(super) fn unreadable(&self, error: io::Error) -> Error {
