@@ -1,0 +1,97 @@
+//! What the serving side answers.
+
+use std::sync::Arc;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures_util::stream;
+use plane_core::{
+    Body, Context, EndpointId, Error, Handler, InstanceId, InvalidName, Registration, Request, RequestPlaneServer,
+    Response, Status, handler_fn,
+};
+
+/// Answers with the message that it was sent.
+pub const ECHO: &str = "bench.load.echo";
+/// Answers with items that are there at once.
+pub const READY: &str = "bench.load.ready";
+/// Answers with items, yielding before each.
+pub const PACED: &str = "bench.load.paced";
+
+/// The request of a stream: how many items of how many bytes.
+pub(crate) fn stream_request(items: u32, bytes: u32) -> Bytes {
+    let mut request = BytesMut::with_capacity(8);
+    request.put_u32(items);
+    request.put_u32(bytes);
+    request.freeze()
+}
+
+/// The largest stream that is answered, in bytes; a request is not trusted with more.
+const LARGEST: u64 = 1 << 30;
+
+async fn items_of(request: Request) -> Result<(u32, Bytes), Status> {
+    let mut message = request.body.message().await.map_err(Status::from)?;
+    if message.len() != 8 {
+        return Err(Status::invalid_argument("expected two numbers of four bytes: items, and bytes of each"));
+    }
+    let (items, bytes) = (message.get_u32(), message.get_u32());
+    if u64::from(items) * u64::from(bytes) > LARGEST {
+        return Err(Status::resource_exhausted(format!("a stream is at most {LARGEST} bytes")));
+    }
+    // Every item is a slice of one buffer: what is measured is the plane, not the allocator.
+    Ok((items, vec![b'x'; bytes as usize].into()))
+}
+
+fn echo() -> impl Handler {
+    handler_fn(|request: Request, _: Context| async move { Ok(Response::new(request.body)) })
+}
+
+fn ready() -> impl Handler {
+    handler_fn(|request: Request, _: Context| async move {
+        let (items, item) = items_of(request).await?;
+        Ok(Response::new(Body::stream(stream::iter((0..items).map(move |_| Ok::<_, Error>(item.clone()))))))
+    })
+}
+
+fn paced() -> impl Handler {
+    handler_fn(|request: Request, _: Context| async move {
+        let (items, item) = items_of(request).await?;
+        let next = move |left: u32| {
+            let item = item.clone();
+            async move {
+                let left = left.checked_sub(1)?;
+                tokio::task::yield_now().await;
+                Some((Ok::<_, Error>(item), left))
+            }
+        };
+        Ok(Response::new(Body::stream(stream::unfold(items, next))))
+    })
+}
+
+/// The handlers of a server; unregistered when dropped.
+#[derive(Debug)]
+pub struct Served {
+    _registrations: Vec<Registration>,
+}
+
+/// Registers every handler of the load run.
+///
+/// # Errors
+/// What [`RequestPlaneServer::register`] says.
+///
+/// # Panics
+/// Never: the names are constants that a test looks at.
+pub async fn serve_all(server: &dyn RequestPlaneServer) -> Result<Served, Error> {
+    let handlers: [(&str, Arc<dyn Handler>); 3] =
+        [(ECHO, Arc::new(echo())), (READY, Arc::new(ready())), (PACED, Arc::new(paced()))];
+    let mut registrations = Vec::new();
+    for (name, handler) in handlers {
+        let instance = InstanceId::new(1).expect("one is not zero");
+        let endpoint = endpoint(name).expect("a valid constant");
+        registrations.push(server.register(endpoint, instance, handler).await?);
+    }
+    Ok(Served { _registrations: registrations })
+}
+
+/// An endpoint of the load run.
+pub(crate) fn endpoint(name: &str) -> Result<EndpointId, InvalidName> {
+    name.parse()
+}

@@ -1,0 +1,202 @@
+//! The load run: a client and a server in processes of their own, or both in one for the in-process transport.
+
+mod parts;
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Args, Parser, Subcommand};
+use plane_bench::{Sample, summarize, table};
+use plane_core::Address;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use parts::Carrier;
+
+/// Measures calls and streams.
+#[derive(Debug, Parser)]
+#[command(name = "plane-load")]
+struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Start both sides, measure every cell in interleaved rounds, print a table of medians.
+    Run(RunArgs),
+    /// The serving side: prints its address and serves until standard input ends.
+    Serve {
+        #[command(flatten)]
+        threads: Threads,
+    },
+    /// The calling side: prints one sample a line, as JSON.
+    Drive {
+        /// Where the serving side is.
+        #[arg(long)]
+        address: Address,
+        #[command(flatten)]
+        amount: Amount,
+        #[command(flatten)]
+        threads: Threads,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// What carries the calls. `mem` is one process, to compare with.
+    #[arg(long, value_enum, default_value_t = Carrier::Tcp)]
+    transport: Carrier,
+    /// Run both processes on this core and no other (needs taskset). More repeatable, and says what a call costs.
+    #[arg(long, value_name = "CORE")]
+    pin: Option<u16>,
+    /// Write all medians, least and most, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    amount: Amount,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct Amount {
+    /// How often every cell is measured. A round takes all cells in turn, so that a slow minute of the machine shows in all.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    rounds: u16,
+    /// How long each cell is measured in each round, in milliseconds.
+    #[arg(long, default_value_t = 2_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
+    time: u64,
+    /// One round of a moment: shows that it works, measures nothing.
+    #[arg(long, conflicts_with_all = ["rounds", "time"])]
+    quick: bool,
+}
+
+impl Amount {
+    fn rounds(self) -> u16 {
+        if self.quick { 1 } else { self.rounds }
+    }
+
+    fn time(self) -> Duration {
+        Duration::from_millis(if self.quick { 10 } else { self.time })
+    }
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct Threads {
+    /// Threads of the runtime; one for each core if not given.
+    #[arg(long)]
+    threads: Option<u16>,
+}
+
+fn main() -> ExitCode {
+    match start(Cli::parse().role) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(role: Role) -> Result<()> {
+    match role {
+        Role::Run(args) => runtime(args.pin.map(|_| 1))?.block_on(run(args)),
+        Role::Serve { threads } => runtime(threads.threads)?.block_on(parts::serve()),
+        Role::Drive { address, amount, threads } => {
+            runtime(threads.threads)?.block_on(parts::drive(&address, amount.rounds(), amount.time(), print))
+        }
+    }
+}
+
+fn runtime(threads: Option<u16>) -> Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(usize::from(threads.max(1)));
+    }
+    builder.enable_all().build().context("cannot start the runtime")
+}
+
+fn print(sample: Sample) -> Result<()> {
+    println!("{}", serde_json::to_string(&sample)?);
+    Ok(())
+}
+
+async fn run(args: RunArgs) -> Result<()> {
+    let mut samples = Vec::new();
+    match args.transport {
+        Carrier::Mem => {
+            ensure!(
+                args.pin.is_none(),
+                "--pin is for separate processes; with --transport mem use taskset on this one"
+            );
+            parts::drive_in_process(args.amount.rounds(), args.amount.time(), |sample| note(&mut samples, sample))
+                .await?;
+        }
+        Carrier::Tcp => apart(&args, &mut samples).await?,
+    }
+    let summaries = summarize(&samples);
+    println!("{}", table(&summaries));
+    if let Some(path) = &args.json {
+        write(path, &serde_json::to_string_pretty(&summaries)?)?;
+    }
+    Ok(())
+}
+
+fn note(samples: &mut Vec<Sample>, sample: Sample) -> Result<()> {
+    eprintln!("  {}: {:.0} calls/s, p50 {:.0} us", sample.cell, sample.calls_per_second, sample.p50_us);
+    samples.push(sample);
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {} (--json)", path.display()))
+}
+
+/// Client and server in processes of their own.
+async fn apart(args: &RunArgs, samples: &mut Vec<Sample>) -> Result<()> {
+    let mut server = child(args.pin, &["serve"], true)?;
+    let mut lines = output(&mut server)?;
+    let address = lines.next_line().await?.context("the serving side ended before it said where it is")?;
+    let (rounds, time) = (args.amount.rounds().to_string(), args.amount.time().as_millis().to_string());
+    let drive = ["drive", "--address", &address, "--rounds", &rounds, "--time", &time];
+    let mut client = child(args.pin, &drive, false)?;
+    let mut lines = output(&mut client)?;
+    while let Some(line) = lines.next_line().await? {
+        note(samples, serde_json::from_str(&line).with_context(|| format!("the calling side said: {line}"))?)?;
+    }
+    let ended = client.wait().await.context("cannot wait for the calling side")?;
+    ensure!(ended.success(), "the calling side failed: {ended}");
+    // The serving side ends with its standard input.
+    drop(server.stdin.take());
+    let ended = server.wait().await.context("cannot wait for the serving side")?;
+    ensure!(ended.success(), "the serving side failed: {ended}");
+    Ok(())
+}
+
+fn output(child: &mut Child) -> Result<tokio::io::Lines<BufReader<tokio::process::ChildStdout>>> {
+    Ok(BufReader::new(child.stdout.take().context("a process without standard output")?).lines())
+}
+
+/// This program in another role, on one core if asked for.
+fn child(pin: Option<u16>, args: &[&str], has_stdin: bool) -> Result<Child> {
+    let this = std::env::current_exe().context("cannot find the path of this program")?;
+    let mut command = match pin {
+        None => Command::new(&this),
+        Some(core) => {
+            let mut command = Command::new("taskset");
+            command.arg("--cpu-list").arg(core.to_string()).arg(&this);
+            command
+        }
+    };
+    command.args(args);
+    if pin.is_some() {
+        command.args(["--threads", "1"]);
+    }
+    let stdin = if has_stdin { Stdio::piped() } else { Stdio::null() };
+    let started = command.stdin(stdin).stdout(Stdio::piped()).kill_on_drop(true).spawn();
+    started.with_context(|| match pin {
+        Some(_) => "cannot start taskset, which --pin needs; it is part of util-linux".to_owned(),
+        None => format!("cannot start {}", this.display()),
+    })
+}
