@@ -74,8 +74,11 @@ impl Pool {
     /// A dial goes on for other callers.
     pub(crate) async fn acquire(self: &Arc<Self>, dials: &Arc<Dials>, give_up: Instant) -> Result<Arc<Link>, Error> {
         let failed_before = self.state.lock().failed;
-        if let Found::Link(link) = self.find(dials, failed_before) {
-            return Ok(link);
+        match self.find(dials, failed_before) {
+            Found::Link(link) => return Ok(link),
+            // Counted as under way by the look, so it must be opened.
+            Found::Dial => drop(tokio::spawn(self.clone().dial(dials.clone()))),
+            Found::Wait | Found::Failed(_) => {}
         }
         let _waiting = Waiting::new(&self.room);
         let room = async {
