@@ -1,6 +1,6 @@
 //! Log lines on stderr.
 
-use std::io;
+use std::io::{self, IsTerminal};
 
 use tracing_subscriber::EnvFilter;
 
@@ -20,6 +20,7 @@ pub(super) fn start(level: Option<&str>) -> Result<(), Failure> {
         Failure::usage(what)
     };
     let filter = EnvFilter::try_new(&filter).map_err(refuse)?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let colours = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
     Ok(())
 }

@@ -60,6 +60,10 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 
 /// The field that an error is about: where it happened, or the field that its text names as missing.
 fn param_of(error: &serde_path_to_error::Error<serde_json::Error>) -> Option<String> {
+    if !error.inner().is_data() {
+        // No JSON at all: wherever it broke, no field is to blame.
+        return None;
+    }
     let path = Some(error.path().to_string()).filter(|path| path != ".");
     let text = error.inner().to_string();
     let missing = text.strip_prefix("missing field `").and_then(|text| text.split_once('`')).map(|(name, _)| name);

@@ -1,0 +1,196 @@
+//! Frontend, workers and calls as processes of their own, over TCP.
+
+#[path = "suite/http.rs"]
+mod http;
+
+use std::path::Path;
+use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use http::{Events, http_client};
+use reqwest::Response;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// Longer than anything here takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// `plane` in an environment of its own.
+fn plane(directory: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_plane"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DYN_")) {
+        command.env_remove(name);
+    }
+    command.env("DYN_DISCOVERY_DIR", directory).env("DYN_TCP_RPC_HOST", "127.0.0.1").args(args).kill_on_drop(true);
+    command
+}
+
+/// A process that has said that it is ready.
+struct Running {
+    child: Child,
+    /// What it said after "ready: ".
+    ready: String,
+}
+
+impl Running {
+    async fn start(directory: &Path, args: &[&str]) -> Self {
+        let mut child = plane(directory, args).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut seen = Vec::new();
+        let ready = timeout(PATIENCE, async {
+            while let Some(line) = lines.next_line().await.unwrap() {
+                if let Some(ready) = line.strip_prefix("ready: ") {
+                    return ready.to_owned();
+                }
+                seen.push(line);
+            }
+            panic!("{args:?} ended: {seen:?}")
+        });
+        let ready = ready.await.unwrap();
+        // Read on, so that the process can go on writing.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { child, ready }
+    }
+
+    async fn signal(&self, name: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().await.unwrap().success());
+    }
+
+    async fn end(mut self) -> ExitStatus {
+        timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap()
+    }
+}
+
+struct Deployment {
+    directory: TempDir,
+    frontend: Running,
+    url: String,
+}
+
+impl Deployment {
+    async fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        let frontend = Running::start(directory.path(), &["frontend", "--http-port", "0"]).await;
+        let url = frontend.ready.strip_prefix("frontend at ").unwrap().to_owned();
+        Self { directory, frontend, url }
+    }
+
+    /// A worker that says its first token at once and each other `inter_token` later.
+    async fn worker(&self, inter_token: &str) -> Running {
+        let pace = ["--prefill-per-token", "0", "--inter-token", inter_token, "--output-tokens", "20"];
+        let args = [&["worker", "--model", "m", "--engine", "mock"][..], &pace].concat();
+        let before = self.workers().await;
+        let worker = Running::start(self.directory.path(), &args).await;
+        self.until_workers(before + 1).await;
+        worker
+    }
+
+    async fn chat(&self) -> Response {
+        let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true});
+        http_client().post(format!("{}/v1/chat/completions", self.url)).json(&body).send().await.unwrap()
+    }
+
+    async fn workers(&self) -> u64 {
+        let health = http_client().get(format!("{}/health", self.url)).send().await.unwrap();
+        health.json::<Value>().await.unwrap()["models"]["m"].as_u64().unwrap_or(0)
+    }
+
+    /// Asks until the frontend knows of this many workers.
+    async fn until_workers(&self, wanted: u64) {
+        timeout(PATIENCE, async { while self.workers().await != wanted {} }).await.unwrap();
+    }
+
+    async fn call(&self, args: &[&str]) -> Output {
+        let args = [&["call", "dynamo.backend.generate"], args].concat();
+        timeout(PATIENCE, plane(self.directory.path(), &args).output()).await.unwrap().unwrap()
+    }
+}
+
+/// Reads up to the first text of an answer.
+async fn first_text(response: Response) -> Events {
+    let mut events = Events::of(response);
+    assert_eq!(events.json().await["choices"][0]["delta"]["role"], "assistant");
+    assert!(events.json().await["choices"][0]["delta"]["content"].is_string());
+    events
+}
+
+#[tokio::test]
+async fn a_worker_killed_in_the_middle_is_told_and_another_takes_the_next_request() {
+    let plane = Deployment::start().await;
+    let mut doomed = plane.worker("1h").await;
+    let mut events = first_text(plane.chat().await).await;
+    let _heir = plane.worker("0").await;
+    doomed.child.start_kill().unwrap();
+    let (name, data) = timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(name, "error");
+    assert_eq!(serde_json::from_str::<Value>(&data).unwrap()["error"]["code"], "worker_lost");
+    assert!(events.next().await.is_err(), "the connection must not end cleanly");
+    doomed.end().await;
+
+    for _ in 0..4 {
+        let events = first_text(plane.chat().await).await;
+        assert_eq!(timeout(PATIENCE, events.rest()).await.unwrap().last().unwrap(), "[DONE]");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_asked_to_end_finishes_what_it_says() {
+    let plane = Deployment::start().await;
+    let worker = plane.worker("50ms").await;
+    let events = first_text(plane.chat().await).await;
+    worker.signal("TERM").await;
+    assert_eq!(timeout(PATIENCE, events.rest()).await.unwrap().last().unwrap(), "[DONE]");
+    assert_eq!(worker.end().await.code(), Some(0));
+    plane.until_workers(0).await;
+    assert_eq!(plane.chat().await.status(), 503);
+    plane.frontend.signal("INT").await;
+    assert_eq!(plane.frontend.end().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_worker_at_once() {
+    let plane = Deployment::start().await;
+    let worker = plane.worker("1h").await;
+    let mut events = first_text(plane.chat().await).await;
+    worker.signal("TERM").await;
+    // It is withdrawn first, so the signal has arrived.
+    plane.until_workers(0).await;
+    worker.signal("TERM").await;
+    assert_eq!(worker.end().await.code(), Some(130));
+    assert_eq!(events.next().await.unwrap().unwrap().0, "error");
+}
+
+#[tokio::test]
+async fn a_call_from_a_shell_answers_in_lines_and_exit_codes() {
+    let plane = Deployment::start().await;
+    let _worker = plane.worker("0").await;
+    let ok = plane.call(&[r#"{"model": "m", "prompt": "hi", "max_tokens": 2}"#]).await;
+    assert_eq!(ok.status.code(), Some(0));
+    let lines: Vec<Value> =
+        String::from_utf8(ok.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[2]["finish_reason"], "length");
+    assert_eq!(lines[2]["usage"], json!({"prompt_tokens": 1, "completion_tokens": 2}));
+
+    let undecodable = plane.call(&[r#"{"prompt": "hi"}"#]).await;
+    assert_eq!(undecodable.status.code(), Some(1));
+    let other_model = plane.call(&[r#"{"model": "other", "prompt": "hi"}"#]).await;
+    assert_eq!(other_model.status.code(), Some(3));
+    let nobody = plane.call(&["{}", "--instance", "1"]).await;
+    assert_eq!(nobody.status.code(), Some(3));
+    let reserved = plane.call(&["{}", "--header", "plane-x=1"]).await;
+    assert_eq!(reserved.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_call_from_a_shell_ends_at_its_timeout() {
+    let plane = Deployment::start().await;
+    let _worker = plane.worker("1h").await;
+    let late = plane.call(&[r#"{"model": "m", "prompt": "hi"}"#, "--timeout", "300ms"]).await;
+    assert_eq!(late.status.code(), Some(4));
+    assert_eq!(String::from_utf8(late.stdout).unwrap().lines().count(), 1);
+}

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Launches an aggregated deployment (one worker, one frontend) on the request plane of choice.
+set -euo pipefail
+
+usage() {
+    cat <<'EOF'
+Usage: scripts/agg_request_planes.sh [--tcp | --nats] [--model NAME] [--engine ENGINE] [--port PORT] [-- WORKER_FLAGS...]
+
+Starts one worker and one OpenAI-compatible frontend that find each other, waits until requests can be answered,
+prints a request to try, and stops both on Ctrl-C.
+
+  --tcp            carry calls over TCP (the default)
+  --nats           carry calls over NATS; not available in this version
+  --model NAME     model to serve            (or MODEL=..., default: echo)
+  --engine ENGINE  echo, mock or openai      (or ENGINE=..., default: echo)
+  --port PORT      HTTP port of the frontend (or HTTP_PORT=..., default: 8000)
+  -- FLAGS...      more flags for the worker, for example: -- --token-delay 50ms
+
+PLANE_BIN=path uses that binary instead of building one. Other DYN_* variables are passed on to both processes.
+EOF
+}
+
+fail() { echo "error: $1" >&2; exit "${2:-1}"; }
+
+plane=tcp model=${MODEL:-echo} engine=${ENGINE:-echo} port=${HTTP_PORT:-8000}
+while [ $# -gt 0 ]; do
+    case $1 in
+        --tcp) plane=tcp ;;
+        --nats) plane=nats ;;
+        --model | --engine | --port)
+            [ $# -ge 2 ] || fail "$1 needs a value; see --help" 2
+            printf -v "${1#--}" '%s' "$2"
+            shift ;;
+        -h | --help) usage; exit 0 ;;
+        --) shift; break ;;
+        *) fail "unknown argument \"$1\"; see --help" 2 ;;
+    esac
+    shift
+done
+[ "$plane" = tcp ] || fail "the NATS request plane is not available in this version; use --tcp" 2
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+bin=${PLANE_BIN:-}
+if [ -z "$bin" ]; then
+    cargo build --manifest-path "$root/Cargo.toml" --package plane-cli >&2
+    bin=${CARGO_TARGET_DIR:-$root/target}/debug/plane
+fi
+[ -x "$bin" ] || fail "there is no binary at $bin (PLANE_BIN)" 2
+
+pids=()
+stop() {
+    trap - EXIT INT TERM
+    [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
+    wait
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+export DYN_REQUEST_PLANE=$plane
+"$bin" worker --model "$model" --engine "$engine" "$@" & pids+=($!)
+"$bin" frontend --http-port "$port" & pids+=($!)
+
+url=http://127.0.0.1:$port
+for _ in $(seq 300); do
+    for pid in "${pids[@]}"; do
+        kill -0 "$pid" 2>/dev/null || fail "a process ended early; its message is above"
+    done
+    if curl --silent --fail --max-time 2 --output /dev/null "$url/health"; then
+        ready=yes
+        break
+    fi
+    sleep 0.1
+done
+[ "${ready:-}" = yes ] || fail "the deployment was not ready within 30 seconds: $url/health"
+
+cat <<EOF
+The deployment is up on the $plane request plane. Try:
+
+  curl -N $url/v1/chat/completions -H 'content-type: application/json' \\
+    -d '{"model": "$model", "messages": [{"role": "user", "content": "Hello!"}], "stream": true}'
+
+Ctrl-C stops it.
+EOF
+# Ends when either process does: a deployment without one of them is none.
+wait -n "${pids[@]}" || fail "a process ended; its message is above"
