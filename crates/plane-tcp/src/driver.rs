@@ -82,6 +82,9 @@ impl<S: Start> LinkDriver<S> {
 
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let (woken, in_flight) = self.link.driver_runs(cx.waker());
+        if let Some(failure) = self.link.peek(|connection| connection.failure.clone()) {
+            return Poll::Ready(Err(failure));
+        }
         self.poll_timer(cx)?;
         for _ in 0..ROUNDS {
             let read = self.poll_read(cx)?;

@@ -3,7 +3,7 @@
 mod pool;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use parking_lot::RwLock;
@@ -23,7 +23,7 @@ use crate::proto::{Ending, OpenError, Opening};
 /// Dials in progress at once, over all addresses.
 const MAX_DIALS: usize = 64;
 
-/// How often a call that was never sent is sent on another connection, when the one it waited on is lost.
+/// How often a call is sent at most, when the connections it was given are lost or go away before it is executed.
 const MAX_TRIES: usize = 3;
 
 /// Makes calls over TCP and Unix sockets, over a bounded pool of connections for each address.
@@ -36,6 +36,7 @@ pub struct TcpClient {
     pools: RwLock<FxHashMap<Address, Arc<Pool>>>,
     dials: Arc<Dials>,
     counts: Arc<Counts>,
+    closed: AtomicBool,
 }
 
 impl TcpClient {
@@ -45,7 +46,7 @@ impl TcpClient {
         let config = Arc::new(config);
         let counts = Arc::new(Counts::default());
         let dials = Dials { permits: Semaphore::new(MAX_DIALS), config: config.clone(), counts: counts.clone() };
-        Self { config, pools: RwLock::default(), dials: Arc::new(dials), counts }
+        Self { config, pools: RwLock::default(), dials: Arc::new(dials), counts, closed: AtomicBool::new(false) }
     }
 
     async fn call_checked(&self, address: &Address, request: Request) -> Result<Response, Error> {
@@ -85,8 +86,7 @@ impl TcpClient {
                 Err((error, count)) => {
                     *counted = count;
                     match again {
-                        // The connection was lost before a byte of the call was written.
-                        Some(again) if error.delivery() == Delivery::NotSent && now() < give_up => request = again,
+                        Some(again) if is_about_the_connection(&error) && now() < give_up => request = again,
                         _ => return Err(error),
                     }
                 }
@@ -96,6 +96,9 @@ impl TcpClient {
     }
 
     fn check(&self, address: &Address, request: &Request) -> Result<(), Error> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Cancelled, Delivery::NotSent, "the client was closed"));
+        }
         if address.transport() != Transport::Tcp {
             let what = format!("{address} is not reached over tcp: its scheme must be tcp:// or unix://");
             return Err(Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what));
@@ -151,6 +154,12 @@ fn open(link: &Link, request: &Request, accept_by: Instant) -> Result<Option<u64
     }
 }
 
+/// The call was not executed because its connection was lost or going away, not because the server refused it.
+fn is_about_the_connection(error: &Error) -> bool {
+    let kind = matches!(error.kind(), ErrorKind::Disconnected | ErrorKind::Unavailable);
+    kind && error.delivery().is_retry_safe() && error.status().is_none()
+}
+
 /// What the OPEN did not carry.
 fn send_rest(link: &Arc<Link>, id: u64, body: Body, handle: &mut CallHandle) {
     if body.is_empty() {
@@ -174,6 +183,9 @@ impl RequestPlaneClient for TcpClient {
     }
 
     fn health(&self) -> Health {
+        if self.closed.load(Ordering::Acquire) {
+            return Health::Unavailable("the client was closed".to_owned());
+        }
         let failing: Vec<String> = self.pools.read().values().filter_map(|pool| pool.failing()).collect();
         let usable = self.pools.read().values().any(|pool| pool.failing().is_none());
         match (failing.is_empty(), usable) {
@@ -198,6 +210,7 @@ impl RequestPlaneClient for TcpClient {
 
     fn close(&self, deadline: Instant) -> BoxFuture<'_, DrainReport> {
         Box::pin(async move {
+            self.closed.store(true, Ordering::Release);
             for pool in self.pools.read().values() {
                 pool.close();
             }

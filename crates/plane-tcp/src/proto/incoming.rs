@@ -350,9 +350,12 @@ impl Connection {
         let Role::Handler(handling) = &mut call.role else { return Ok(()) };
         match cancel {
             Cancel::Stop => handling.canceller.stop(),
-            Cancel::Abort(_) => {
-                handling.canceller.abort(AbortReason::Cancelled);
-                self.end_aborted(id, AbortReason::Cancelled);
+            Cancel::Abort(code) => {
+                // Both sides watch the deadline; whoever is first, the handler sees the same reason.
+                let late = code == Code::DEADLINE_EXCEEDED;
+                let reason = if late { AbortReason::DeadlineExceeded } else { AbortReason::Cancelled };
+                handling.canceller.abort(reason);
+                self.end_aborted(id, reason);
             }
         }
         Ok(())

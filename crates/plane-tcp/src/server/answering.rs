@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use plane_core::{
-    AbortReason, Admitted, Body, BoxFuture, Canceller, HeaderLimits, Headers, Outcome, Pace, Request, Response, Status,
+    AbortReason, Admitted, Body, BoxFuture, Canceller, Code, Headers, Outcome, Pace, Request, Response, Status,
     check_headers, contain_panic,
 };
 
@@ -173,8 +173,10 @@ impl Answering {
 
     fn answer(&mut self, response: Response) {
         let Response { headers, body } = response;
-        if let Err(error) = check_headers(&headers, HeaderLimits::default()) {
-            return self.fail(Status::internal(format!("the handler answered with bad headers: {error}")));
+        if !headers.is_empty()
+            && let Err(status) = self.check(&headers)
+        {
+            return self.fail(status);
         }
         match body.into_one() {
             Ok(message) => {
@@ -264,10 +266,19 @@ impl Answering {
             self.begin(streaming);
         }
         let trailers = contain_panic(|| streaming.body.trailers())?.filter(|trailers| !trailers.is_empty());
-        if let Some(Err(error)) = trailers.as_ref().map(|trailers| check_headers(trailers, HeaderLimits::default())) {
-            return Err(Status::internal(format!("the handler ended with bad trailers: {error}")));
+        if let Some(trailers) = &trailers {
+            self.check(trailers)?;
         }
         Ok(trailers)
+    }
+
+    /// What a handler answers with must pass the same checks as what a caller sends.
+    fn check(&self, headers: &Headers) -> Result<(), Status> {
+        let limits = self.link.peek(|connection| connection.settings.headers);
+        check_headers(headers, limits).map_err(|error| {
+            let code = if error.is_limit() { Code::HEADERS_TOO_LARGE } else { Code::INTERNAL };
+            Status::new(code, format!("the handler's answer: {error}"))
+        })
     }
 
     /// Drops what belongs to the application, whose destructors may panic.
