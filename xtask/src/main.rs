@@ -16,6 +16,8 @@ mod tidy;
 
 mod ci;
 
+mod bench;
+
 mod demo;
 
 use std::process::ExitCode;
@@ -36,6 +38,8 @@ enum Task {
     Test(test::Args),
     /// Run what CI runs: format, lints, docs, tests, tidy. Stops at the first failure.
     Ci,
+    /// Measure calls and streams between two processes.
+    Bench(bench::Args),
     /// Stream a chat completion through real processes, and kill one of them.
     Demo(demo::Args),
     /// Check the invariants of ARCHITECTURE.md that a program can check.
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().task {
         Task::Test(args) => test::run(&args),
         Task::Ci => ci::run(),
+        Task::Bench(args) => bench::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Tidy => tidy::run(),
     };

@@ -23,3 +23,8 @@ pub use drive::{DriveError, drive};
 
 mod summary;
 pub use summary::{Spread, Summary, summarize, table};
+
+/// Keeps the example in the README compiling.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::workspace::{cargo, shown};
 
-/// How often a long build says that it goes on.
+/// How often a build says how long it has taken so far.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// Builds `plane` and gives its path. Not optimised unless asked for: that is what a newcomer waits least for.
@@ -28,11 +28,14 @@ pub(super) fn plane(release: bool) -> Result<PathBuf> {
     let reading = std::thread::spawn(move || {
         BufReader::new(stdout).lines().map_while(Result::ok).try_for_each(|line| lines.send(line))
     });
-    let mut binary = None;
+    let (mut binary, mut next_beat) = (None, started + HEARTBEAT);
     loop {
-        match incoming.recv_timeout(HEARTBEAT) {
+        match incoming.recv_timeout(next_beat.saturating_duration_since(Instant::now())) {
             Ok(line) => binary = executable(&line).or(binary),
-            Err(RecvTimeoutError::Timeout) => println!("  still building, {} s so far", started.elapsed().as_secs()),
+            Err(RecvTimeoutError::Timeout) => {
+                println!("  still building, {} s so far", started.elapsed().as_secs());
+                next_beat += HEARTBEAT;
+            }
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }

@@ -24,7 +24,7 @@ use verdict::Verdict;
 /// over HTTP, kills the worker in the middle of another, and lets a second worker take the next.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Carry the calls over TCP. This is the default; nothing else is needed on the machine.
+    /// Carry the calls over TCP, which is also what happens without it.
     #[arg(long)]
     tcp: bool,
     /// Build with optimisation. Takes longer once and changes nothing of what is shown.
@@ -90,15 +90,17 @@ fn play(scene: &Scene<'_>, verdict: &mut Verdict) -> Result<()> {
     let http = Frontend::new(front.url()?);
     http.wait_until_healthy().with_context(|| format!("{}\n{}", worker.log(), front.log()))?;
 
-    a_whole_answer(&http, "1. An answer arrives token by token.", verdict)
-        .with_context(|| format!("{}\n{}", worker.log(), front.log()))?;
+    println!("\n1. An answer arrives token by token.");
+    a_whole_answer(&http, "worker 1", verdict).with_context(|| format!("{}\n{}", worker.log(), front.log()))?;
+
+    println!("\n2. The worker is killed (SIGKILL) in the middle of an answer.");
     an_answer_broken_off(&http, worker, verdict).with_context(|| front.log())?;
 
     println!("\n3. A second worker takes the next request.");
     let mut second = scene.worker("worker 2")?;
     second.wait_until_ready()?;
     http.wait_until_healthy().with_context(|| format!("{}\n{}", second.log(), front.log()))?;
-    a_whole_answer(&http, "", verdict).with_context(|| format!("{}\n{}", second.log(), front.log()))?;
+    a_whole_answer(&http, "worker 2", verdict).with_context(|| format!("{}\n{}", second.log(), front.log()))?;
 
     println!("\n4. Both are asked to stop.");
     for process in [&mut second, &mut front] {
@@ -108,29 +110,22 @@ fn play(scene: &Scene<'_>, verdict: &mut Verdict) -> Result<()> {
     Ok(())
 }
 
-fn a_whole_answer(http: &Frontend, title: &str, verdict: &mut Verdict) -> Result<()> {
-    if !title.is_empty() {
-        println!("\n{title}");
-    }
+fn a_whole_answer(http: &Frontend, who: &str, verdict: &mut Verdict) -> Result<()> {
     println!("   > {PROMPT}");
     let mut answer = http.ask(MODEL, PROMPT)?;
     let end = show(&mut answer, usize::MAX)?;
     let (tokens, first, last) = (answer.tokens(), answer.first(), answer.last());
-    verdict
-        .note(matches!(end, Some(Event::Done)), format!("the answer ended in order, after {tokens} events with text"));
-    verdict.note(answer.text().contains(PROMPT), "its text is whole");
+    let is_whole = matches!(end, Some(Event::Done)) && answer.text().contains(PROMPT);
+    verdict.note(is_whole, format!("{who}: the answer is whole and ended in order, after {tokens} events with text"));
     // Half of what the pace demands, so that a busy machine does not decide.
     let at_least = TOKEN_DELAY * u32::try_from(tokens.saturating_sub(1)).unwrap_or(u32::MAX) / 2;
-    let is_streamed = tokens > 5 && last.saturating_sub(first) >= at_least;
-    verdict.note(
-        is_streamed,
-        format!("the first token came after {} ms, the last after {} ms", first.as_millis(), last.as_millis()),
-    );
+    let is_streamed = tokens > BEFORE_KILL && last.saturating_sub(first) >= at_least;
+    let (first, last) = (first.as_millis(), last.as_millis());
+    verdict.note(is_streamed, format!("{who}: the first token came after {first} ms, the last after {last} ms"));
     Ok(())
 }
 
 fn an_answer_broken_off(http: &Frontend, mut worker: Process, verdict: &mut Verdict) -> Result<()> {
-    println!("\n2. The worker is killed (SIGKILL) in the middle of an answer.");
     let mut answer = http.ask(MODEL, &[PROMPT; 8].join(" "))?;
     if let Some(end) = show(&mut answer, BEFORE_KILL)? {
         bail!("the answer ended ({end:?}) before {BEFORE_KILL} tokens came");
@@ -142,15 +137,14 @@ fn an_answer_broken_off(http: &Frontend, mut worker: Process, verdict: &mut Verd
     let took = killed.elapsed();
     match &end {
         Some(Event::Error(error)) => {
-            verdict
-                .note(true, format!("the client was told with an error event, {} ms after the kill", took.as_millis()));
             println!("   error event: {error}");
+            let what = format!("killed worker: an error event told the client, {} ms after the kill", took.as_millis());
+            verdict.note(took < NOTICED_WITHIN, what);
         }
-        Some(Event::Done) => verdict.note(false, "the broken answer looked like a whole one ([DONE])"),
-        Some(Event::Text(_)) | None => verdict.note(false, "the stream just ended, without an error event"),
+        Some(Event::Done) => verdict.note(false, "killed worker: the broken answer looked like a whole one ([DONE])"),
+        Some(Event::Text(_)) | None => verdict.note(false, "killed worker: the stream ended without an error event"),
     }
-    verdict.note(took < NOTICED_WITHIN, format!("it took less than {} s", NOTICED_WITHIN.as_secs()));
-    ensure!(answer.next()?.is_none(), "events came after the end of the answer");
+    ensure!(answer.next()?.is_none(), "events came after the end of the broken answer");
     Ok(())
 }
 
