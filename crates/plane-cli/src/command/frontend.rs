@@ -28,6 +28,9 @@ pub(super) struct FrontendArgs {
     /// Endpoint that the workers serve.
     #[arg(long, default_value = super::DEFAULT_ENDPOINT)]
     endpoint: EndpointId,
+    /// Model of workers that do not say which they serve, as those in DYN_STATIC_INSTANCES do not.
+    #[arg(long, value_name = "NAME")]
+    default_model: Option<String>,
     /// Time that one request may take as a whole.
     #[arg(long, default_value = "10m", value_parser = units::timeout)]
     request_timeout: Duration,
@@ -43,8 +46,8 @@ pub(super) async fn run(args: FrontendArgs, manager: &NetworkManager) -> Result<
     let mut signals = Signals::listen()?;
     let listener = listen(args.http_host, args.http_port).await?;
     let address = listener.local_addr().map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;
-    let FrontendArgs { endpoint, request_timeout, body_limit, drain_timeout, .. } = args;
-    let frontend = Frontend::new(manager, FrontendConfig { endpoint, request_timeout, body_limit });
+    let FrontendArgs { endpoint, default_model, request_timeout, body_limit, drain_timeout, .. } = args;
+    let frontend = Frontend::new(manager, FrontendConfig { endpoint, default_model, request_timeout, body_limit });
     let (stop, stopped) = oneshot::channel::<()>();
     // A dropped sender stops it as well.
     let mut serving = std::pin::pin!(frontend.serve(listener, async { drop(stopped.await) }));

@@ -27,6 +27,8 @@ use tokio::net::TcpListener;
 pub struct FrontendConfig {
     /// Which endpoint the workers serve.
     pub endpoint: EndpointId,
+    /// The model of workers that do not say which they serve, as those of a static list do not.
+    pub default_model: Option<String>,
     /// How long one request may take as a whole.
     pub request_timeout: Duration,
     /// The largest body of a request, in bytes.
@@ -43,8 +45,8 @@ impl Frontend {
     /// A server of the models that workers of `manager`'s discovery serve.
     #[must_use]
     pub fn new(manager: &NetworkManager, config: FrontendConfig) -> Self {
-        let FrontendConfig { endpoint, request_timeout, body_limit } = config;
-        let models = models::Models::new(manager, endpoint);
+        let FrontendConfig { endpoint, default_model, request_timeout, body_limit } = config;
+        let models = models::Models::new(manager, endpoint, default_model);
         let app = routes::App { models, metrics: metrics::Metrics::new(), request_timeout };
         Self { router: routes::router(app, body_limit) }
     }

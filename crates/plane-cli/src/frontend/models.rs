@@ -21,6 +21,7 @@ const ATTEMPTS: usize = 3;
 #[derive(Debug)]
 pub(super) struct Models {
     client: EndpointClient,
+    default_model: Option<String>,
     table: Mutex<Table>,
 }
 
@@ -39,9 +40,9 @@ struct Model {
 }
 
 impl Models {
-    pub(super) fn new(manager: &NetworkManager, endpoint: EndpointId) -> Self {
+    pub(super) fn new(manager: &NetworkManager, endpoint: EndpointId, default_model: Option<String>) -> Self {
         let table = Table { seen: Arc::default(), models: BTreeMap::new() };
-        Self { client: manager.client(endpoint), table: Mutex::new(table) }
+        Self { client: manager.client(endpoint), default_model, table: Mutex::new(table) }
     }
 
     pub(super) fn endpoint(&self) -> &EndpointId {
@@ -99,17 +100,17 @@ impl Models {
         let now = self.client.instances();
         let mut table = self.table.lock();
         if !Arc::ptr_eq(&table.seen, &now) {
-            table.refresh(now);
+            table.refresh(now, self.default_model.as_ref());
         }
         read(&table.models)
     }
 }
 
 impl Table {
-    fn refresh(&mut self, now: InstanceSet) {
+    fn refresh(&mut self, now: InstanceSet, default_model: Option<&String>) {
         let mut workers: BTreeMap<&str, Vec<Instance>> = BTreeMap::new();
         for instance in now.iter() {
-            if let Some(model) = instance.metadata.get(MODEL) {
+            if let Some(model) = instance.metadata.get(MODEL).or(default_model) {
                 workers.entry(model).or_default().push(instance.clone());
             }
         }

@@ -31,7 +31,8 @@ impl Deployment {
 
     pub(crate) async fn with_timeout(request_timeout: Duration) -> Self {
         let manager = NetworkManager::builder().mem_network(MemNetwork::new()).build().unwrap();
-        let config = FrontendConfig { endpoint: endpoint(), request_timeout, body_limit: 64 * 1024 };
+        let default_model = Some("default".to_owned());
+        let config = FrontendConfig { endpoint: endpoint(), default_model, request_timeout, body_limit: 64 * 1024 };
         let frontend = Frontend::new(&manager, config);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

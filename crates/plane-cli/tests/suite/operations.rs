@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use plane_cli::MODEL;
 use plane_cli::generate::{FinishReason, GenerateChunk, Usage};
 use plane_core::typed::Codec;
-use plane_core::{Context, Request, Response, handler_fn};
+use plane_core::{Context, Request, Response, Status, handler_fn};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -29,6 +29,11 @@ async fn models_and_health_follow_the_workers() {
     assert_eq!(models(&plane).await, ["a", "b"]);
     drop(a);
     assert_eq!(models(&plane).await, ["b"]);
+
+    // One that does not say what it serves, as in a static list.
+    let silent = handler_fn(|_: Request, _: Context| async { Err(Status::unavailable("not asked here")) });
+    let _silent = plane.manager.serve(endpoint(), silent).await.unwrap();
+    assert_eq!(models(&plane).await, ["b", "default"]);
 }
 
 async fn models(plane: &Deployment) -> Vec<String> {
