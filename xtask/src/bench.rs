@@ -35,24 +35,25 @@ const REPORT: &str = "docs/benchmarks.md";
 const MARKS: [(&str, &str); 2] = [("unpinned", "Both cores free"), ("pinned", "Pinned to one core")];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut load = cargo();
-    load.args(["run", "--release", "--quiet", "--package", "plane-bench", "--bin", "plane-load", "--", "run"]);
+    let mut run_load = cargo();
+    run_load.args(["run", "--release", "--quiet", "--package", "plane-bench", "--bin", "plane-load", "--", "run"]);
     if args.quick {
-        load.arg("--quick");
+        run_load.arg("--quick");
     } else {
-        load.args(["--rounds", &args.rounds.to_string(), "--time", &args.time.to_string()]);
+        run_load.args(["--rounds", &args.rounds.to_string(), "--time", &args.time.to_string()]);
     }
     if let Some(core) = args.pin {
-        load.args(["--pin", &core.to_string()]);
+        run_load.args(["--pin", &core.to_string()]);
     }
+    let load = load_average();
     // Progress goes to standard error, which is ours; the table comes back.
-    let table = output_with_progress(&mut load)?;
+    let table = output_with_progress(&mut run_load)?;
     println!("{table}");
     if args.criterion {
         run_command(cargo().args(["bench", "--package", "plane-bench"]))?;
     }
     if args.write {
-        write(args, &table)?;
+        write(args, &table, &load)?;
     }
     Ok(())
 }
@@ -61,13 +62,13 @@ fn output_with_progress(command: &mut Command) -> Result<String> {
     output(command.stderr(std::process::Stdio::inherit()))
 }
 
-fn write(args: &Args, table: &str) -> Result<()> {
+fn write(args: &Args, table: &str, load: &str) -> Result<()> {
     let path = root().join(REPORT);
     let before = std::fs::read_to_string(&path).with_context(|| format!("cannot read {REPORT}"))?;
     let kind = usize::from(args.pin.is_some());
     let pin = args.pin.map(|core| format!(" --pin {core}")).unwrap_or_default();
     let typed = format!("cargo xtask bench --write --rounds {} --time {}{pin}", args.rounds, args.time);
-    let section = format!("`{typed}`\n\n{}\n\n{}", machine()?, table.trim_end());
+    let section = format!("`{typed}`\n\n{} {load}\n\n{}", machine()?, table.trim_end());
     std::fs::write(&path, replace(&before, MARKS[kind].0, &section)?)
         .with_context(|| format!("cannot write {REPORT}"))?;
     println!("{REPORT}: the section \"{}\" is new", MARKS[kind].1);
@@ -91,6 +92,15 @@ fn machine() -> Result<String> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cpu = cpu_name(Path::new("/proc/cpuinfo")).unwrap_or_else(|| "unknown processor".to_owned());
     Ok(format!("{cpu}, {cores} cores, {}; {}; commit {}.", kernel.trim(), rustc.trim(), commit.trim()))
+}
+
+/// How busy the machine was before the run, because that is in the numbers as well.
+fn load_average() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    match load.split_whitespace().next() {
+        Some(minute) => format!("Load average before the run: {minute}."),
+        None => "Load average before the run: unknown.".to_owned(),
+    }
 }
 
 fn cpu_name(cpuinfo: &Path) -> Option<String> {
