@@ -145,6 +145,7 @@ impl<S: Start> LinkDriver<S> {
             let next = self.link.with(|connection| {
                 if half_closed {
                     connection.ping(now);
+                    connection.handle_due(now);
                 } else {
                     connection.handle_timeout(now)?;
                 }
@@ -174,7 +175,9 @@ impl<S: Start> LinkDriver<S> {
 
     fn handle_frames(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         let now = now();
+        let mut whole = false;
         while let Some(frames) = self.decoder.frames()? {
+            whole = true;
             let opened = &mut self.opened;
             self.link.with(|connection| {
                 let handled = connection.handle(now, frames);
@@ -187,6 +190,8 @@ impl<S: Start> LinkDriver<S> {
         }
         self.partial_since = match self.decoder.partial() {
             0 => None,
+            // On a busy connection reads rarely end with a frame; the frame that is partial now is another one.
+            _ if whole => Some(now),
             _ => self.partial_since.or(Some(now)),
         };
         Ok(())
@@ -205,7 +210,7 @@ impl<S: Start> LinkDriver<S> {
         let now = now();
         self.link.with(|connection| {
             connection.ping(now);
-            connection.retire();
+            connection.half_close();
         });
         self.arm(now + HALF_CLOSED_CHECK);
         Ok(())
@@ -220,7 +225,11 @@ impl<S: Start> LinkDriver<S> {
                     return Ok(Poll::Ready(()));
                 }
                 Flushed::Blocked => match self.link.socket().poll_ready(cx) {
-                    Poll::Ready(ready) => ready.map_err(|error| self.lost(&error))?,
+                    Poll::Ready(ready) => {
+                        ready.map_err(|error| self.lost(&error))?;
+                        // The other side took something, although there is always more to send.
+                        self.blocked_since = None;
+                    }
                     Poll::Pending => {
                         self.blocked_since.get_or_insert_with(now);
                         return Ok(Poll::Pending);

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use plane_core::frame::{Decoder, Frame, FrameError, FrameLimits, Hello, PREFACE};
+use plane_core::frame::{Decoder, Frame, FrameError, FrameLimits, GoAway, Hello, PREFACE, encode_go_away};
 use plane_core::{Code, ErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -71,11 +71,37 @@ pub(crate) async fn exchange(
     if speaker == Speaker::Dialler {
         socket.write_all(&ours).await.map_err(|error| lost(&error))?;
     }
+    let theirs = match read_hello(socket, config, speaker).await {
+        // The other side speaks this protocol, but not so that this side understands: it is told both, then closed.
+        Err(failure) if speaker == Speaker::Listener && failure.tell.is_some() => {
+            refuse(&mut ours, &failure);
+            socket.write_all(&ours).await.map_err(|error| lost(&error))?;
+            return Err(failure);
+        }
+        theirs => theirs?,
+    };
+    if speaker == Speaker::Listener {
+        socket.write_all(&ours).await.map_err(|error| lost(&error))?;
+    }
+    Ok(theirs)
+}
+
+/// Appends a GOAWAY that says why.
+fn refuse(out: &mut BytesMut, failure: &Failure) {
+    let code = failure.tell.unwrap_or(Code::PROTOCOL);
+    encode_go_away(out, &GoAway { last_call: 0, code, grace: Duration::ZERO, text: failure.text.clone() });
+}
+
+async fn read_hello(
+    socket: &mut Socket,
+    config: &ConnectionConfig,
+    speaker: Speaker,
+) -> Result<(Hello, Decoder), Failure> {
     let preface = read_preface(socket, speaker).await?;
     let limits = FrameLimits { max_frame: MAX_HELLO, ..config.frame_limits() };
     let mut decoder = Decoder::new(limits, 0);
     decoder.extend(&preface);
-    let theirs = loop {
+    loop {
         if let Some(mut frames) = decoder.frames()? {
             let first = frames.next(|frame| match frame {
                 Frame::Hello(hello) => Ok(hello),
@@ -86,17 +112,13 @@ pub(crate) async fn exchange(
             let mut rest = Decoder::new(config.frame_limits(), config.shrink_message);
             rest.extend(frames.rest());
             rest.extend(decoder.buffer());
-            break (hello, rest);
+            return Ok((hello, rest));
         }
         let buffer = decoder.buffer();
         if socket.read_buf(buffer).await.map_err(|error| lost(&error))? == 0 {
             return Err(closed());
         }
-    };
-    if speaker == Speaker::Listener {
-        socket.write_all(&ours).await.map_err(|error| lost(&error))?;
     }
-    Ok(theirs)
 }
 
 /// Reads until the preface is there or cannot come any more; gives back what came behind it.
@@ -129,7 +151,7 @@ fn closed() -> Failure {
 fn stranger(bytes: &[u8], speaker: Speaker) -> Failure {
     if bytes.len() >= PREFACE.len() && bytes[..7] == PREFACE[..7] {
         let error = FrameError::Version { ours: 1, theirs_min: u16::from(bytes[7]), theirs_max: u16::from(bytes[7]) };
-        return Failure::new(ErrorKind::Protocol, error.to_string());
+        return error.into();
     }
     let looks_like = looks_like(bytes);
     let text = match speaker {

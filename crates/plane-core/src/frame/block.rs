@@ -6,8 +6,9 @@ use http::{HeaderName, HeaderValue};
 use crate::frame::head::checked_u16;
 use crate::headers::{HeaderError, HeaderLimits, Headers, check_name, check_value, encoded_len};
 
-/// The bytes that the headers take as a block. They were checked when the message was taken on.
-pub(crate) fn block_len(headers: &Headers) -> usize {
+/// The bytes that the headers take as a block.
+#[must_use]
+pub fn block_len(headers: &Headers) -> usize {
     headers.iter().map(|(name, value)| encoded_len(name.as_str(), value.as_bytes())).sum()
 }
 

@@ -56,8 +56,8 @@ impl Default for Hello {
 /// The longest agent that is sent or kept, in bytes.
 const MAX_AGENT: usize = 128;
 
-/// Below this a peer could make each message cost a frame for every few bytes.
-const MIN_FRAME: u32 = 1024;
+/// Below this the longest status and the longest header block would not fit a frame.
+const MIN_FRAME: u32 = 32 << 10;
 
 /// Below this a sender could be stuck between two grants of half a window.
 const MIN_CREDIT: u32 = 1024;
@@ -103,21 +103,21 @@ impl Hello {
     pub(super) fn load(body: &Bytes) -> Result<Self, FrameError> {
         let mut hello = Self::default();
         let mut fields = Fields::new(Kind::HELLO, body);
-        let mut seen = 0_u64;
+        let mut seen = 0_u16;
         while !fields.rest().is_empty() {
             let number = fields.u16()?;
             let length = usize::from(fields.u16()?);
             let mut value = Fields::new(Kind::HELLO, fields.bytes(length)?);
             // Fields that this version does not know may come as often as they like.
-            let bit = 1_u64.checked_shl(u32::from(number)).unwrap_or(0);
-            if number <= field::AGENT && seen & bit != 0 {
+            if !(field::VERSION..=field::AGENT).contains(&number) {
+                continue;
+            }
+            if seen & (1 << number) != 0 {
                 return Err(fields.malformed("a field comes twice"));
             }
-            seen |= bit;
+            seen |= 1 << number;
             hello.load_field(number, &mut value)?;
-            if number <= field::AGENT && number > 0 {
-                value.done()?;
-            }
+            value.done()?;
         }
         hello.check(&fields)
     }
@@ -147,7 +147,7 @@ impl Hello {
             return Err(FrameError::Version { ours: VERSION, theirs_min, theirs_max });
         }
         if self.max_frame < MIN_FRAME {
-            return Err(fields.malformed("max_frame is below 1,024 bytes"));
+            return Err(fields.malformed("max_frame is below 32 KiB"));
         }
         if !(MIN_CREDIT..=i32::MAX.unsigned_abs()).contains(&self.credit) {
             return Err(fields.malformed("the credit is not between 1,024 bytes and 2 GiB"));

@@ -17,6 +17,7 @@ mod error;
 pub use error::FrameError;
 
 mod block;
+pub use block::block_len;
 
 mod hello;
 pub use hello::{Hello, PREFACE, VERSION};
@@ -34,7 +35,7 @@ pub use control::{
 };
 
 mod parse;
-pub use parse::{Frame, FrameLimits};
+pub use parse::{Frame, FrameLimits, MIN_CHUNK};
 
 mod decoder;
 pub use decoder::{Decoder, Frames};

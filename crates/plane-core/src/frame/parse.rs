@@ -106,10 +106,13 @@ impl<'a> Frame<'a> {
         check_head(head, limits)?;
         let Head { kind, flags, call, .. } = head;
         Ok(match kind {
-            Kind::MESSAGE => Self::Message { call, flags: message_flags(kind, flags)?, payload: body.clone() },
+            Kind::MESSAGE => {
+                let flags = message_flags(kind, flags, body.len())?;
+                Self::Message { call, flags, payload: body.clone() }
+            }
             Kind::OPEN => {
-                let flags = message_flags(kind, flags)?;
                 let (open, offset) = Open::load(body, limits.headers)?;
+                let flags = message_flags(kind, flags, body.len() - offset)?;
                 if flags.has(Flags::NO_MESSAGE) && offset != body.len() {
                     return Err(FrameError::Malformed { kind, problem: "it says NO_MESSAGE and carries one" });
                 }
@@ -149,8 +152,15 @@ pub(super) fn check_head(head: Head, limits: &FrameLimits) -> Result<(), FrameEr
     if of_connection == (call == 0) { Ok(()) } else { Err(FrameError::CallId { kind, call }) }
 }
 
+/// A chunk that is not the last of its message has at least this many bytes, so that a message cannot be made to cost a
+/// frame for every few of them.
+pub const MIN_CHUNK: usize = 256;
+
 /// END, MORE and NO_MESSAGE exclude one another.
-fn message_flags(kind: Kind, flags: Flags) -> Result<Flags, FrameError> {
+fn message_flags(kind: Kind, flags: Flags, length: usize) -> Result<Flags, FrameError> {
+    if flags.has(Flags::MORE) && length < MIN_CHUNK {
+        return Err(FrameError::Malformed { kind, problem: "a chunk that says MORE has fewer than 256 bytes" });
+    }
     if flags.0.count_ones() > 1 {
         return Err(FrameError::Malformed { kind, problem: "END, MORE and NO_MESSAGE exclude one another" });
     }

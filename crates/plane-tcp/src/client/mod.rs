@@ -146,6 +146,10 @@ fn open(link: &Link, request: &Request, accept_by: Instant) -> Result<Option<u64
     match link.with_write(|connection| connection.open(now, opening)) {
         Ok(id) => Ok(Some(id)),
         Err(OpenError::Full | OpenError::Closing) => Ok(None),
+        Err(OpenError::HeadersTooLarge { limit }) => {
+            let what = format!("the headers are over the {limit} bytes that fit a frame of the server (its max_frame)");
+            Err(Error::new(ErrorKind::MessageTooLarge, Delivery::NotSent, what))
+        }
         Err(OpenError::TooLarge { limit }) => {
             let what =
                 format!("the message is over the server's limit of {limit} bytes (its DYN_TCP_MAX_MESSAGE_SIZE)");

@@ -34,7 +34,12 @@ impl Budget {
 
     /// Gives one token back for honest work.
     pub(crate) fn earn(&mut self) {
-        self.tokens = self.most.min(self.tokens + 1);
+        self.tokens = self.tokens.max(self.most.min(self.tokens.saturating_add(1)));
+    }
+
+    /// Allows this much more, once.
+    pub(crate) fn grant(&mut self, tokens: u32) {
+        self.tokens = self.tokens.saturating_add(tokens);
     }
 
     fn refill(&mut self, now: Instant) {

@@ -56,6 +56,8 @@ pub(crate) struct Caller {
 #[derive(Debug)]
 pub(crate) struct Handling {
     pub(crate) canceller: Canceller,
+    /// Headers or the first message went out.
+    pub(crate) begun: bool,
     /// When the caller is told that its call was accepted, unless the answer begins before.
     pub(crate) notice_at: Option<Instant>,
 }
@@ -107,6 +109,11 @@ impl Call {
             Role::Handler(handling) => Some(handling),
             Role::Caller(_) => None,
         }
+    }
+
+    /// Whether the incoming direction ended at this side alone: the far side has not heard of it, or not yet.
+    pub(crate) fn ended_here(&self) -> bool {
+        self.ended && matches!(&self.role, Role::Caller(caller) if caller.open)
     }
 
     /// When time has something to do with the call next.

@@ -2,38 +2,38 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use plane_core::frame::{
-    Cancel, Flags, GoAway, Hello, OpenFields, encode_cancel, encode_credit, encode_end, encode_go_away, encode_headers,
-    encode_message_head, encode_open,
-};
+use bytes::Bytes;
+use plane_core::frame::{Flags, GoAway, Hello, OpenFields, encode_go_away, encode_open};
 use plane_core::{
     AbortReason, Code, Delivery, EndpointId, Endpoints, Error, ErrorKind, HeaderLimits, Headers, InstanceId, Peer,
-    Status,
 };
 use rustc_hash::FxHashMap;
 
 use crate::proto::budget::Budget;
-use crate::proto::call::{Begun, Call, Caller, Next, Role, register};
+use crate::proto::call::{Call, Caller, Role};
 use crate::proto::incoming::Opened;
-use crate::proto::outbox::{Batch, Outbox};
+use crate::proto::outbox::Outbox;
 use crate::proto::receiving::Receiving;
-use crate::proto::sending::{Ending, Sending};
+use crate::proto::sending::Sending;
 
 /// Messages go out in chunks of at most this many bytes, so that a large one holds its neighbours up for one chunk.
 const CHUNK: usize = 64 * 1024;
 
+/// What an OPEN carries beside headers and message, at most.
+const OPEN_REST: usize = 512;
+
 /// One turn of the writer takes about this many bytes, so that what comes up meanwhile does not wait for more.
-const TURN: usize = 256 * 1024;
+pub(crate) const TURN: usize = 256 * 1024;
 
 /// Frames for calls that have ended are legal: they crossed the end on their way.
 const STRAYS: (u32, u32) = (10_000, 1_000);
 
-/// Cancels beyond completed calls (threat A17).
-const CANCELS: (u32, u32) = (100, 20);
+/// Aborts of calls without an answer, for each second. All calls of a full connection may end at once when their
+/// callers' common deadline passes, so the reserve is twice the calls that may be in flight (threat A17).
+const CANCELS: u32 = 100;
 
 /// Pings (threat A19).
 const PINGS: (u32, u32) = (1_000, 100);
@@ -76,9 +76,9 @@ pub(crate) struct Connection {
     pub(crate) sent_through: u64,
     pub(crate) outbox: Outbox,
     /// Calls with something to send and credit for it, each once.
-    ready: VecDeque<u64>,
+    pub(crate) ready: VecDeque<u64>,
     /// Calls whose sender waits until the outbox has room.
-    crowded: Vec<u64>,
+    pub(crate) crowded: Vec<u64>,
     pub(crate) opened: Vec<Opened>,
     pub(crate) wake: Vec<Waker>,
     pub(crate) budgets: Budgets,
@@ -151,10 +151,15 @@ pub(crate) enum OpenError {
     Closing,
     /// No connection to this server.
     TooLarge { limit: u64 },
+    /// No connection to this server.
+    HeadersTooLarge { limit: usize },
 }
 
 impl Connection {
-    pub(crate) fn new(side: Side, settings: Settings, theirs: Hello, peer: Arc<Peer>, now: Instant) -> Self {
+    pub(crate) fn new(side: Side, mut settings: Settings, theirs: Hello, peer: Arc<Peer>, now: Instant) -> Self {
+        let cancels = (settings.max_calls.saturating_mul(2), CANCELS);
+        // A frame carries at most what the other side takes, whatever this side allows for headers.
+        settings.headers.bytes = settings.headers.bytes.min((theirs.max_frame as usize).saturating_sub(OPEN_REST));
         let budget = |(most, per_second)| Budget::new(most, per_second, now);
         Self {
             side,
@@ -170,7 +175,7 @@ impl Connection {
             crowded: Vec::new(),
             opened: Vec::new(),
             wake: Vec::new(),
-            budgets: Budgets { strays: budget(STRAYS), cancels: budget(CANCELS), pings: budget(PINGS) },
+            budgets: Budgets { strays: budget(STRAYS), cancels: budget(cancels), pings: budget(PINGS) },
             clock: Clock { last_received: now, ping_sent: None, next_due: None, idle_since: Some(now), armed: None },
             refused_by: None,
             retired: false,
@@ -200,6 +205,9 @@ impl Connection {
     pub(crate) fn open(&mut self, now: Instant, opening: Opening<'_>) -> Result<u64, OpenError> {
         if !self.takes_calls() {
             return Err(OpenError::Closing);
+        }
+        if plane_core::frame::block_len(opening.headers) > self.settings.headers.bytes {
+            return Err(OpenError::HeadersTooLarge { limit: self.settings.headers.bytes });
         }
         let limit = self.theirs.max_message;
         if opening.only.as_ref().is_some_and(|message| message.len() as u64 > limit) {
@@ -246,7 +254,7 @@ impl Connection {
         let mut first = (Bytes::new(), Flags::NO_MESSAGE);
         if let Some(message) = only {
             call.sending.push(message, true);
-            let room = CHUNK.min(self.max_chunk().saturating_sub(self.settings.headers.bytes + 512));
+            let room = CHUNK.min(self.max_chunk().saturating_sub(self.settings.headers.bytes + OPEN_REST));
             first = call.sending.next_chunk(room).unwrap_or(first);
         }
         let (chunk, flags) = first;
@@ -254,245 +262,23 @@ impl Connection {
         self.outbox.push(|out| encode_open(out, id, flags, &fields, length), chunk);
     }
 
-    fn max_chunk(&self) -> usize {
+    pub(crate) fn max_chunk(&self) -> usize {
         CHUNK.min(self.theirs.max_frame as usize)
-    }
-
-    /// Takes a message of a stream, once there is credit and room for it.
-    pub(crate) fn poll_ready(&mut self, id: u64, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
-        let crowded = self.outbox.staged() >= self.settings.unwritten;
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_closed()) else {
-            return Poll::Ready(Err(Closed));
-        };
-        if call.sending.is_ready() && !crowded {
-            return Poll::Ready(Ok(()));
-        }
-        register(&mut call.sender, cx);
-        if crowded {
-            self.crowded.push(id);
-        }
-        Poll::Pending
-    }
-
-    /// Sends a message. A stream's sender waits for [`poll_ready`](Self::poll_ready) first; `only` says that this is
-    /// the whole answer, which waits for nothing.
-    pub(crate) fn send(&mut self, id: u64, message: Bytes, only: bool) -> Result<(), SendError> {
-        let limit = self.theirs.max_message.min(self.settings.max_message as u64);
-        let max_chunk = self.max_chunk();
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_closed()) else {
-            return Err(SendError::Closed);
-        };
-        if message.len() as u64 > limit {
-            return Err(SendError::TooLarge { limit });
-        }
-        if let Some(handling) = call.handling() {
-            handling.notice_at = None;
-        }
-        call.sending.push(message, only);
-        // What fits one chunk goes at once while the writer keeps up; the rest takes its turn with other calls.
-        if self.outbox.staged() < TURN
-            && let Some((chunk, flags)) = call.sending.next_chunk(max_chunk)
-        {
-            let length = chunk.len();
-            self.outbox.push(|out| encode_message_head(out, id, flags, length), chunk);
-        }
-        self.settle(id);
-        Ok(())
-    }
-
-    /// Begins a streamed answer.
-    pub(crate) fn begin(&mut self, id: u64, headers: &Headers) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_closed()) else { return };
-        if let Some(handling) = call.handling() {
-            handling.notice_at = None;
-        }
-        self.outbox.push(|out| encode_headers(out, id, headers), Bytes::new());
-    }
-
-    /// Ends the outgoing direction behind what waits.
-    pub(crate) fn finish(&mut self, id: u64, ending: Ending) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_closed()) else { return };
-        call.sending.finish(ending);
-        if let Some(handling) = call.handling() {
-            handling.notice_at = None;
-        }
-        self.settle(id);
-    }
-
-    /// After something was sent or asked to be: writes an end that is due, queues what waits, drops what is over.
-    fn settle(&mut self, id: u64) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if let Some((ending, count)) = call.sending.next_end() {
-            let Ending { status, trailers, not_executed } = ending;
-            let flags = Flags::when(not_executed, Flags::NOT_EXECUTED);
-            self.outbox.push(|out| encode_end(out, id, flags, count, status.as_ref(), trailers.as_ref()), Bytes::new());
-        }
-        let sending = &mut call.sending;
-        if sending.has_pending() {
-            if sending.has_work() && !sending.queued {
-                sending.queued = true;
-                self.ready.push_back(id);
-            }
-        } else if sending.is_closed() && matches!(call.role, Role::Handler(_)) {
-            // The answer is on its way: the call is over for this side.
-            self.remove(id);
-            self.budgets.cancels.earn();
-        }
-    }
-
-    /// A call got credit.
-    pub(crate) fn resume(&mut self, id: u64) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        if call.sending.is_ready() {
-            self.wake.extend(call.sender.take());
-        }
-        self.settle(id);
-    }
-
-    /// How the answer begins.
-    pub(crate) fn poll_begin(&mut self, id: u64, cx: &Context<'_>) -> Poll<Result<(Headers, Begun), Error>> {
-        let Some(call) = self.calls.get_mut(&id) else { return Poll::Ready(Err(lost_track())) };
-        let readable = call.receiving.is_readable();
-        if let Some(Err(_)) = &call.outcome
-            && !readable
-        {
-            let Some(Err(error)) = call.outcome.take() else { return Poll::Pending };
-            self.forget(id);
-            return Poll::Ready(Err(error));
-        }
-        let ended = call.ended;
-        let only = matches!(call.outcome, Some(Ok(None))) && call.receiving.count() == 1;
-        let Some(caller) = call.caller() else { return Poll::Ready(Err(lost_track())) };
-        if !(caller.begun || ended) {
-            register(&mut call.reader, cx);
-            return Poll::Pending;
-        }
-        let headers = caller.headers.take().unwrap_or_default();
-        if only && let Some(message) = call.receiving.pop() {
-            self.forget(id);
-            return Poll::Ready(Ok((headers, Begun::Only(message))));
-        }
-        Poll::Ready(Ok((headers, Begun::Stream)))
-    }
-
-    /// The next message of the incoming direction.
-    pub(crate) fn poll_next(&mut self, id: u64, cx: &Context<'_>) -> Poll<Next> {
-        let Some(call) = self.calls.get_mut(&id) else { return Poll::Ready(Next::Failed(lost_track())) };
-        let next = call.poll_next(cx);
-        match &next {
-            Poll::Ready(Next::Message(_)) => self.repay(id),
-            Poll::Ready(_) => self.forget(id),
-            Poll::Pending => {}
-        }
-        next
-    }
-
-    /// Gives credit back, unless the far side is done sending.
-    pub(crate) fn repay(&mut self, id: u64) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.ended) else { return };
-        if let Some(bytes) = call.receiving.repay() {
-            encode_credit(self.outbox.control(), id, bytes);
-        }
-    }
-
-    /// The caller asks for an early, orderly end.
-    pub(crate) fn stop(&mut self, id: u64) {
-        if self.calls.get(&id).is_some_and(|call| !call.ended) && self.failure.is_none() {
-            encode_cancel(self.outbox.control(), id, Cancel::Stop);
-        }
-    }
-
-    /// Nobody waits for the answer any more.
-    pub(crate) fn abandon(&mut self, id: u64, code: Code) {
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.receiving.discard();
-            call.reader = None;
-        }
-        self.cancel(id, code);
-        self.forget(id);
-    }
-
-    /// Tells the far side to drop its work.
-    pub(crate) fn cancel(&mut self, id: u64, code: Code) {
-        let sent = id <= self.sent_through;
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        call.sending.close();
-        self.wake.extend(call.sender.take());
-        let cancels = |caller: &mut Caller| caller.open && !std::mem::replace(&mut caller.cancelled, true);
-        if call.caller().is_some_and(cancels) && self.failure.is_none() {
-            // A cancel must not overtake the OPEN that it belongs to.
-            let encode = |out: &mut BytesMut| encode_cancel(out, id, Cancel::Abort(code));
-            if sent { encode(self.outbox.control()) } else { self.outbox.push(encode, Bytes::new()) }
-        }
-    }
-
-    /// Ends a call that this side opened with an error of this side's own.
-    pub(crate) fn fail_call(&mut self, id: u64, error: Error) {
-        let code = error.code();
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.end(Err(error), &mut self.wake);
-        }
-        self.cancel(id, code);
-    }
-
-    /// The handler does not read its request any more.
-    pub(crate) fn discard(&mut self, id: u64) {
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.receiving.discard();
-            call.reader = None;
-            self.repay(id);
-        }
-    }
-
-    /// This side's reader is done with a call; it stays in the table while it counts at the far side.
-    pub(crate) fn forget(&mut self, id: u64) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        match &mut call.role {
-            // The request was read whole; the answer is still to come.
-            Role::Handler(_) => {}
-            Role::Caller(caller) if caller.open => caller.abandoned = true,
-            Role::Caller(_) => {
-                self.calls.remove(&id);
-            }
-        }
     }
 
     /// Takes a call out of the table and the count.
     pub(crate) fn remove(&mut self, id: u64) -> Option<Call> {
         let call = self.calls.remove(&id)?;
         self.leave();
+        if !call.ended {
+            self.expect_strays();
+        }
         Some(call)
     }
 
     /// One call less counts.
     pub(crate) fn leave(&mut self) {
         self.in_flight -= 1;
-    }
-
-    /// Moves what is to be written next to `batch`.
-    pub(crate) fn transmit(&mut self, batch: &mut Batch) {
-        let max_chunk = self.max_chunk();
-        while self.outbox.staged() < TURN
-            && let Some(id) = self.ready.pop_front()
-        {
-            let Some(call) = self.calls.get_mut(&id) else { continue };
-            call.sending.queued = false;
-            if let Some((chunk, flags)) = call.sending.next_chunk(max_chunk) {
-                let length = chunk.len();
-                self.outbox.push(|out| encode_message_head(out, id, flags, length), chunk);
-            }
-            self.resume(id);
-        }
-        self.sent_through = self.last_call;
-        self.outbox.take(batch);
-        for id in self.crowded.drain(..) {
-            self.wake.extend(self.calls.get_mut(&id).and_then(|call| call.sender.take()));
-        }
-    }
-
-    /// Whether [`transmit`](Self::transmit) has something.
-    pub(crate) fn wants_to_write(&self) -> bool {
-        !self.outbox.is_empty() || !self.ready.is_empty()
     }
 
     /// Takes and opens no further calls, and says so (docs/protocol.md, "GOAWAY").
@@ -518,9 +304,13 @@ impl Connection {
         }
     }
 
-    /// Takes and opens no further calls, without a word: the other side does not listen any more.
-    pub(crate) fn retire(&mut self) {
+    /// The other side has closed its half. Requests that had not ended never will.
+    pub(crate) fn half_close(&mut self) {
         self.retired = true;
+        for call in self.calls.values_mut().filter(|call| !call.ended) {
+            let what = "the caller closed the connection in the middle of its request";
+            call.end(Err(Error::new(ErrorKind::Truncated, Delivery::Unknown, what)), &mut self.wake);
+        }
     }
 
     /// Whether handlers of this side are at work for the other.
@@ -586,33 +376,4 @@ impl Connection {
     pub(crate) fn note_due(&mut self, due: Option<Instant>) {
         self.clock.next_due = [self.clock.next_due, due].into_iter().flatten().min();
     }
-}
-
-/// The direction was closed: the call has ended.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Closed;
-
-/// Why a message was not taken.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum SendError {
-    Closed,
-    TooLarge { limit: u64 },
-}
-
-impl SendError {
-    /// What the other side of the call is told.
-    pub(crate) fn status(&self) -> Status {
-        match self {
-            Self::Closed => Status::new(Code::CANCELLED, "the call has ended"),
-            Self::TooLarge { limit } => Status::new(
-                Code::MESSAGE_TOO_LARGE,
-                format!("a message is over the receiver's limit of {limit} bytes (DYN_TCP_MAX_MESSAGE_SIZE)"),
-            ),
-        }
-    }
-}
-
-/// A reader that outlived its call, for example in a task that a handler left behind.
-fn lost_track() -> Error {
-    Error::new(ErrorKind::Cancelled, Delivery::Unknown, "the call has ended")
 }

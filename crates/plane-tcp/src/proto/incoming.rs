@@ -10,8 +10,14 @@ use plane_core::{
 
 use crate::proto::call::{Call, Handling, Role};
 use crate::proto::connection::{Connection, Failure, Side};
-use crate::proto::receiving::{ReceiveError, Receiving};
+use crate::proto::receiving::{MESSAGE_COST, ReceiveError, Receiving, cost};
 use crate::proto::sending::{Ending, Sending};
+
+/// Half the smallest window. Smaller credits are legal, but not without end.
+const SMALLEST_CREDIT: u32 = 512;
+
+/// Refusals that a dialler may leave unread, in bytes, beside what its connection may hold unwritten anyway.
+const UNREAD_REFUSALS: usize = 8 << 20;
 
 /// A call that was taken on and whose handler is to be started.
 #[derive(Debug)]
@@ -109,11 +115,16 @@ impl Connection {
         if id.is_multiple_of(2) || id <= self.last_call {
             return Err(FrameError::CallId { kind: Kind::OPEN, call: id }.into());
         }
+        // Also when the call is not looked at: what follows it on its way must be known as belonging to it.
+        self.last_call = id;
         if self.failure.is_some() || self.retired {
             // The caller knows from the GOAWAY that this call is not looked at.
+            self.expect_strays();
             return self.stray(now);
         }
-        self.last_call = id;
+        if cost(&payload) > self.settings.credit {
+            return Err(self.over_credit(id));
+        }
         let admitted = open.and_then(|open| {
             if self.in_flight >= self.settings.max_calls as usize {
                 let most = self.settings.max_calls;
@@ -127,13 +138,28 @@ impl Connection {
         });
         match admitted {
             Ok((admitted, open)) => self.take_on(now, id, flags, admitted, open, payload),
-            Err(status) => {
-                let encode =
-                    |out: &mut bytes::BytesMut| encode_end(out, id, Flags::NOT_EXECUTED, 0, Some(&status), None);
-                self.outbox.push(encode, Bytes::new());
-                Ok(())
-            }
+            Err(status) => self.refuse(id, &status),
         }
+    }
+
+    /// Ends a call without a handler. What a dialler that does not read its refusals is owed has a bound.
+    fn refuse(&mut self, id: u64, status: &Status) -> Result<(), Failure> {
+        if self.outbox.staged() > self.settings.unwritten.saturating_add(UNREAD_REFUSALS) {
+            return Err(calm("unread refusals", "8 MiB beyond what a connection may hold unwritten"));
+        }
+        self.outbox.push(|out| encode_end(out, id, Flags::NOT_EXECUTED, 0, Some(status), None), Bytes::new());
+        self.expect_strays();
+        Ok(())
+    }
+
+    /// A call was refused or answered before its request had ended: a window of its messages may be on its way.
+    pub(crate) fn expect_strays(&mut self) {
+        self.budgets.strays.grant(self.settings.credit / MESSAGE_COST + 8);
+    }
+
+    fn over_credit(&self, id: u64) -> Failure {
+        let what = format!("more than the credit of {} bytes on call {id}", self.settings.credit);
+        Failure::violation(Code::FLOW_CONTROL, what)
     }
 
     fn take_on(
@@ -161,7 +187,7 @@ impl Connection {
             ended: false,
             outcome: None,
             deadline,
-            role: Role::Handler(Handling { canceller: canceller.clone(), notice_at: None }),
+            role: Role::Handler(Handling { canceller: canceller.clone(), notice_at: None, begun: false }),
         };
         self.calls.insert(id, call);
         self.in_flight += 1;
@@ -190,7 +216,11 @@ impl Connection {
         let max_message = self.settings.max_message;
         let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::MESSAGE, id) };
         if call.ended {
-            return self.after_end(now, id, Kind::MESSAGE);
+            // What was on its way when this side gave the call up is bounded by its credit, which never comes back.
+            return match call.ended_here() {
+                true => call.receiving.waste(&payload).map_err(|_| self.over_credit(id)),
+                false => Err(after_end(Kind::MESSAGE, id)),
+            };
         }
         let (end, more) = (flags.has(Flags::END), flags.has(Flags::MORE));
         match call.receiving.push(payload, more, max_message) {
@@ -212,10 +242,7 @@ impl Connection {
                 }
                 Ok(())
             }
-            Err(ReceiveError::Credit) => {
-                let what = format!("more than the credit of {} bytes on call {id}", self.settings.credit);
-                Err(Failure::violation(Code::FLOW_CONTROL, what))
-            }
+            Err(ReceiveError::Credit) => Err(self.over_credit(id)),
             Err(ReceiveError::TooLarge) => {
                 self.refuse_message(id);
                 Ok(())
@@ -243,24 +270,18 @@ impl Connection {
         }
     }
 
-    /// A frame of a direction that has ended. At the caller it may have crossed a local end, such as a deadline.
-    fn after_end(&mut self, now: Instant, id: u64, kind: Kind) -> Result<(), Failure> {
-        let ended_here = self.calls.get_mut(&id).and_then(Call::caller).is_some_and(|caller| caller.open);
-        if ended_here {
-            return self.stray(now);
-        }
-        Err(Failure::violation(Code::PROTOCOL, format!("a {kind} frame on call {id} after its end")))
-    }
-
     fn on_end(&mut self, now: Instant, id: u64, not_executed: bool, end: End) -> Result<(), Failure> {
         let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::END, id) };
         let End { count, status, trailers } = end;
+        if call.ended && !call.ended_here() {
+            return Err(after_end(Kind::END, id));
+        }
         if let Role::Handler(_) = call.role {
-            if call.ended {
-                return self.after_end(now, id, Kind::END);
-            }
-            if status.is_some() || !call.receiving.check_end(count)? {
-                return Err(Failure::violation(Code::PROTOCOL, "a request's END has a status or a wrong count"));
+            if status.is_some() || not_executed || !call.receiving.check_end(count)? {
+                return Err(Failure::violation(
+                    Code::PROTOCOL,
+                    "a request's END has a status, a flag or a wrong count",
+                ));
             }
             self.end_incoming(id, Ok(trailers.ok().filter(|trailers| !trailers.is_empty())));
             return Ok(());
@@ -318,7 +339,7 @@ impl Connection {
         let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::HEADERS, id) };
         let Role::Caller(caller) = &mut call.role else { return Err(self.wrong_side(Kind::HEADERS)) };
         if call.ended {
-            return self.stray(now);
+            return if caller.open { self.stray(now) } else { Err(after_end(Kind::HEADERS, id)) };
         }
         if caller.begun {
             return Err(Failure::violation(Code::PROTOCOL, "HEADERS after the answer has begun"));
@@ -343,14 +364,17 @@ impl Connection {
         if matches!(self.side, Side::Dialler) {
             return Err(self.wrong_side(Kind::CANCEL));
         }
-        if !self.budgets.cancels.spend(now) {
-            return Err(calm("cancels", "100 beyond the calls that completed, and 20 more each second"));
-        }
         let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::CANCEL, id) };
         let Role::Handler(handling) = &mut call.role else { return Ok(()) };
         match cancel {
+            Cancel::Stop if handling.canceller.is_stopped() => return self.stray(now),
+            Cancel::Abort(_) if handling.canceller.abort_reason().is_some() => return self.stray(now),
             Cancel::Stop => handling.canceller.stop(),
             Cancel::Abort(code) => {
+                // To leave a stream is honest work; to open calls for nothing is what must not pay.
+                if !handling.begun && !self.budgets.cancels.spend(now) {
+                    return Err(calm("aborted calls", "twice max_calls beyond those answered, and 100 each second"));
+                }
                 // Both sides watch the deadline; whoever is first, the handler sees the same reason.
                 let late = code == Code::DEADLINE_EXCEEDED;
                 let reason = if late { AbortReason::DeadlineExceeded } else { AbortReason::Cancelled };
@@ -370,8 +394,7 @@ impl Connection {
         self.wake.extend(call.reader.take());
         if call.sending.is_closed() {
             let status = reason.status();
-            let encode = |out: &mut bytes::BytesMut| encode_end(out, id, Flags::NONE, 0, Some(&status), None);
-            self.outbox.push(encode, Bytes::new());
+            self.outbox.push(|out| encode_end(out, id, Flags::NONE, 0, Some(&status), None), Bytes::new());
             self.remove(id);
         }
     }
@@ -382,7 +405,7 @@ impl Connection {
             return Err(Failure::violation(Code::FLOW_CONTROL, format!("credit above 2 GiB on call {id}")));
         }
         self.resume(id);
-        Ok(())
+        if bytes < SMALLEST_CREDIT { self.stray(now) } else { Ok(()) }
     }
 
     fn on_go_away(&mut self, go_away: plane_core::frame::GoAway) {
@@ -411,6 +434,11 @@ impl Connection {
 fn too_large(limit: usize) -> Status {
     let text = format!("a message is over this side's limit of {limit} bytes (DYN_TCP_MAX_MESSAGE_SIZE)");
     Status::new(Code::MESSAGE_TOO_LARGE, text)
+}
+
+/// A frame of a direction that the far side has ended.
+fn after_end(kind: Kind, id: u64) -> Failure {
+    Failure::violation(Code::PROTOCOL, format!("a {kind} frame on call {id} after its end"))
 }
 
 /// The other side did something cheap too often.

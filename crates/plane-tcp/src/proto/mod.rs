@@ -5,7 +5,9 @@
 //! - `outbox`: bytes on their way to the socket.
 //! - `receiving`, `sending`: the two directions of a call, with their credit.
 //! - `call`: a call in flight, at the caller or at the server.
-//! - `connection`: the table of calls and what this side does with it.
+//! - `connection`: the table of calls: how one is opened, and how all of them end.
+//! - `outgoing`: what this side sends on them.
+//! - `reading`: what this side reads of them, and how it gives up.
 //! - `incoming`: what the other side's frames do with it.
 //! - `timers`: what time does with it.
 
@@ -23,7 +25,12 @@ mod call;
 pub(crate) use call::{Begun, Next};
 
 mod connection;
-pub(crate) use connection::{Connection, Failure, OpenError, Opening, SendError, Settings, Side};
+pub(crate) use connection::{Connection, Failure, OpenError, Opening, Settings, Side};
+
+mod outgoing;
+pub(crate) use outgoing::SendError;
+
+mod reading;
 
 mod incoming;
 pub(crate) use incoming::Opened;

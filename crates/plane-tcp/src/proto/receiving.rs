@@ -65,8 +65,7 @@ impl Receiving {
 
     /// Takes a message, or a chunk of one if `more` follow. Returns whether a message became readable.
     pub(crate) fn push(&mut self, chunk: Bytes, more: bool, max_message: usize) -> Result<bool, ReceiveError> {
-        let length = u32::try_from(chunk.len()).map_err(|_| ReceiveError::Credit)?;
-        let cost = length.saturating_add(MESSAGE_COST);
+        let cost = cost(&chunk);
         self.credit = self.credit.checked_sub(cost).ok_or(ReceiveError::Credit)?;
         if self.partial.len() + chunk.len() > max_message {
             return Err(ReceiveError::TooLarge);
@@ -96,6 +95,12 @@ impl Receiving {
         self.unread.push_back(Unread { message, cost });
         self.count += 1;
         Ok(true)
+    }
+
+    /// Takes a chunk that nobody will read and whose credit never comes back.
+    pub(crate) fn waste(&mut self, chunk: &Bytes) -> Result<(), ReceiveError> {
+        self.credit = self.credit.checked_sub(cost(chunk)).ok_or(ReceiveError::Credit)?;
+        Ok(())
     }
 
     fn own(&self, chunk: Bytes) -> Bytes {
@@ -152,6 +157,11 @@ impl Receiving {
         }
         Ok(self.count == count)
     }
+}
+
+/// What a chunk costs of the credit.
+pub(crate) fn cost(chunk: &Bytes) -> u32 {
+    u32::try_from(chunk.len()).unwrap_or(u32::MAX).saturating_add(MESSAGE_COST)
 }
 
 #[cfg(test)]

@@ -1,14 +1,10 @@
 //! The direction of a call that goes from this side: what waits for credit, and how it ends.
 
 use bytes::Bytes;
-use plane_core::frame::Flags;
+use plane_core::frame::{Flags, MIN_CHUNK};
 use plane_core::{Headers, Status};
 
 use crate::proto::receiving::MESSAGE_COST;
-
-/// A chunk smaller than this waits for more credit, unless it is the rest of its message. Half the smallest window is
-/// more, so credit always comes back before a sender is stuck.
-const SMALLEST_CHUNK: usize = 256;
 
 /// A message that could not be handed over at once, the end behind it, and the credit left.
 #[derive(Debug)]
@@ -95,7 +91,8 @@ impl Sending {
         let credit = usize::try_from(self.credit).unwrap_or(usize::MAX).checked_sub(MESSAGE_COST as usize)?;
         let rest = pending.rest.len();
         let length = rest.min(max_chunk).min(credit);
-        if length < rest && length < SMALLEST_CHUNK {
+        // It waits for more credit. Half the smallest window is more, so credit comes back before a sender is stuck.
+        if length < rest && length < MIN_CHUNK {
             return None;
         }
         self.credit -= length as u64 + u64::from(MESSAGE_COST);
@@ -122,7 +119,7 @@ impl Sending {
     /// Whether something waits for its turn only.
     pub(crate) fn has_work(&self) -> bool {
         match &self.pending {
-            Some(pending) => self.credit >= (pending.rest.len().min(SMALLEST_CHUNK) as u64) + u64::from(MESSAGE_COST),
+            Some(pending) => self.credit >= (pending.rest.len().min(MIN_CHUNK) as u64) + u64::from(MESSAGE_COST),
             None => self.ending.is_some(),
         }
     }

@@ -48,10 +48,15 @@ impl Connection {
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Failure> {
         self.check_peer(now)?;
         self.check_idle(now)?;
+        self.handle_due(now);
+        Ok(())
+    }
+
+    /// Does what is due for calls.
+    pub(crate) fn handle_due(&mut self, now: Instant) {
         if self.clock.next_due.is_some_and(|due| due <= now) {
             self.handle_due_calls(now);
         }
-        Ok(())
     }
 
     fn check_peer(&mut self, now: Instant) -> Result<(), Failure> {

@@ -1,0 +1,160 @@
+//! What this side sends on the calls of a connection, and in which order it reaches the socket.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use plane_core::frame::{Flags, encode_end, encode_headers, encode_message_head};
+use plane_core::{Code, Headers, Status};
+
+use crate::proto::call::{Role, register};
+use crate::proto::connection::{Connection, TURN};
+use crate::proto::outbox::Batch;
+use crate::proto::sending::Ending;
+
+impl Connection {
+    /// Takes a message of a stream, once there is credit and room for it.
+    pub(crate) fn poll_ready(&mut self, id: u64, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
+        let crowded = self.outbox.staged() >= self.settings.unwritten;
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_closed()) else {
+            return Poll::Ready(Err(Closed));
+        };
+        if call.sending.is_ready() && !crowded {
+            return Poll::Ready(Ok(()));
+        }
+        register(&mut call.sender, cx);
+        if crowded {
+            self.crowded.push(id);
+        }
+        Poll::Pending
+    }
+
+    /// Sends a message. A stream's sender waits for [`poll_ready`](Self::poll_ready) first; `only` says that this is
+    /// the whole answer, which waits for nothing.
+    pub(crate) fn send(&mut self, id: u64, message: Bytes, only: bool) -> Result<(), SendError> {
+        let limit = self.theirs.max_message.min(self.settings.max_message as u64);
+        let max_chunk = self.max_chunk();
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_closed()) else {
+            return Err(SendError::Closed);
+        };
+        if message.len() as u64 > limit {
+            return Err(SendError::TooLarge { limit });
+        }
+        if let Some(handling) = call.handling() {
+            handling.notice_at = None;
+            handling.begun = true;
+        }
+        call.sending.push(message, only);
+        // What fits one chunk goes at once while the writer keeps up; the rest takes its turn with other calls.
+        if self.outbox.staged() < TURN
+            && let Some((chunk, flags)) = call.sending.next_chunk(max_chunk)
+        {
+            let length = chunk.len();
+            self.outbox.push(|out| encode_message_head(out, id, flags, length), chunk);
+        }
+        self.settle(id);
+        Ok(())
+    }
+
+    /// Begins a streamed answer.
+    pub(crate) fn begin(&mut self, id: u64, headers: &Headers) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_closed()) else { return };
+        if let Some(handling) = call.handling() {
+            handling.notice_at = None;
+            handling.begun = true;
+        }
+        self.outbox.push(|out| encode_headers(out, id, headers), Bytes::new());
+    }
+
+    /// Ends the outgoing direction behind what waits.
+    pub(crate) fn finish(&mut self, id: u64, ending: Ending) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_closed()) else { return };
+        call.sending.finish(ending);
+        if let Some(handling) = call.handling() {
+            handling.notice_at = None;
+        }
+        self.settle(id);
+    }
+
+    /// After something was sent or asked to be: writes an end that is due, queues what waits, drops what is over.
+    pub(crate) fn settle(&mut self, id: u64) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if let Some((ending, count)) = call.sending.next_end() {
+            let Ending { status, trailers, not_executed } = ending;
+            let flags = Flags::when(not_executed, Flags::NOT_EXECUTED);
+            self.outbox.push(|out| encode_end(out, id, flags, count, status.as_ref(), trailers.as_ref()), Bytes::new());
+        }
+        let sending = &mut call.sending;
+        if sending.has_pending() {
+            if sending.has_work() && !sending.queued {
+                sending.queued = true;
+                self.ready.push_back(id);
+            }
+        } else if sending.is_closed() && matches!(call.role, Role::Handler(_)) {
+            // The answer is on its way: the call is over for this side.
+            let aborted = call.handling().is_some_and(|handling| handling.canceller.abort_reason().is_some());
+            self.remove(id);
+            if !aborted {
+                self.budgets.cancels.earn();
+            }
+        }
+    }
+
+    /// A call got credit.
+    pub(crate) fn resume(&mut self, id: u64) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        if call.sending.is_ready() {
+            self.wake.extend(call.sender.take());
+        }
+        self.settle(id);
+    }
+
+    /// Moves what is to be written next to `batch`.
+    pub(crate) fn transmit(&mut self, batch: &mut Batch) {
+        let max_chunk = self.max_chunk();
+        while self.outbox.staged() < TURN
+            && let Some(id) = self.ready.pop_front()
+        {
+            let Some(call) = self.calls.get_mut(&id) else { continue };
+            call.sending.queued = false;
+            if let Some((chunk, flags)) = call.sending.next_chunk(max_chunk) {
+                let length = chunk.len();
+                self.outbox.push(|out| encode_message_head(out, id, flags, length), chunk);
+            }
+            self.resume(id);
+        }
+        self.sent_through = self.last_call;
+        self.outbox.take(batch);
+        for id in self.crowded.drain(..) {
+            self.wake.extend(self.calls.get_mut(&id).and_then(|call| call.sender.take()));
+        }
+    }
+
+    /// Whether [`transmit`](Self::transmit) has something.
+    pub(crate) fn wants_to_write(&self) -> bool {
+        !self.outbox.is_empty() || !self.ready.is_empty()
+    }
+}
+
+/// The direction was closed: the call has ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Closed;
+
+/// Why a message was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum SendError {
+    Closed,
+    TooLarge { limit: u64 },
+}
+
+impl SendError {
+    /// What the other side of the call is told.
+    pub(crate) fn status(&self) -> Status {
+        match self {
+            Self::Closed => Status::new(Code::CANCELLED, "the call has ended"),
+            Self::TooLarge { limit } => Status::new(
+                Code::MESSAGE_TOO_LARGE,
+                format!("a message is over the receiver's limit of {limit} bytes (DYN_TCP_MAX_MESSAGE_SIZE)"),
+            ),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! How callers and handlers read what came for their calls, and how they give up.
+
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use plane_core::frame::{Cancel, encode_cancel, encode_credit};
+use plane_core::{Code, Delivery, Error, ErrorKind, Headers};
+
+use crate::proto::call::{Begun, Caller, Next, Role, register};
+use crate::proto::connection::Connection;
+
+impl Connection {
+    /// How the answer begins.
+    pub(crate) fn poll_begin(&mut self, id: u64, cx: &Context<'_>) -> Poll<Result<(Headers, Begun), Error>> {
+        let Some(call) = self.calls.get_mut(&id) else { return Poll::Ready(Err(lost_track())) };
+        let readable = call.receiving.is_readable();
+        if let Some(Err(_)) = &call.outcome
+            && !readable
+        {
+            let Some(Err(error)) = call.outcome.take() else { return Poll::Pending };
+            self.forget(id);
+            return Poll::Ready(Err(error));
+        }
+        let ended = call.ended;
+        let only = matches!(call.outcome, Some(Ok(None))) && call.receiving.count() == 1;
+        let Some(caller) = call.caller() else { return Poll::Ready(Err(lost_track())) };
+        if !(caller.begun || ended) {
+            register(&mut call.reader, cx);
+            return Poll::Pending;
+        }
+        let headers = caller.headers.take().unwrap_or_default();
+        if only && let Some(message) = call.receiving.pop() {
+            self.forget(id);
+            return Poll::Ready(Ok((headers, Begun::Only(message))));
+        }
+        Poll::Ready(Ok((headers, Begun::Stream)))
+    }
+
+    /// The next message of the incoming direction.
+    pub(crate) fn poll_next(&mut self, id: u64, cx: &Context<'_>) -> Poll<Next> {
+        let Some(call) = self.calls.get_mut(&id) else { return Poll::Ready(Next::Failed(lost_track())) };
+        let next = call.poll_next(cx);
+        match &next {
+            Poll::Ready(Next::Message(_)) => self.repay(id),
+            Poll::Ready(_) => self.forget(id),
+            Poll::Pending => {}
+        }
+        next
+    }
+
+    /// Gives credit back, unless the far side is done sending.
+    pub(crate) fn repay(&mut self, id: u64) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.ended) else { return };
+        if let Some(bytes) = call.receiving.repay() {
+            encode_credit(self.outbox.control(), id, bytes);
+        }
+    }
+
+    /// The caller asks for an early, orderly end.
+    pub(crate) fn stop(&mut self, id: u64) {
+        if self.calls.get(&id).is_some_and(|call| !call.ended) && self.failure.is_none() {
+            encode_cancel(self.outbox.control(), id, Cancel::Stop);
+        }
+    }
+
+    /// Nobody waits for the answer any more.
+    pub(crate) fn abandon(&mut self, id: u64, code: Code) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.receiving.discard();
+            call.reader = None;
+        }
+        self.cancel(id, code);
+        self.forget(id);
+    }
+
+    /// Tells the far side to drop its work.
+    pub(crate) fn cancel(&mut self, id: u64, code: Code) {
+        let sent = id <= self.sent_through;
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        call.sending.close();
+        self.wake.extend(call.sender.take());
+        let cancels = |caller: &mut Caller| caller.open && !std::mem::replace(&mut caller.cancelled, true);
+        if call.caller().is_some_and(cancels) && self.failure.is_none() {
+            // A cancel must not overtake the OPEN that it belongs to.
+            let encode = |out: &mut BytesMut| encode_cancel(out, id, Cancel::Abort(code));
+            if sent { encode(self.outbox.control()) } else { self.outbox.push(encode, Bytes::new()) }
+        }
+    }
+
+    /// Ends a call that this side opened with an error of this side's own.
+    pub(crate) fn fail_call(&mut self, id: u64, error: Error) {
+        let code = error.code();
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.end(Err(error), &mut self.wake);
+        }
+        self.cancel(id, code);
+    }
+
+    /// The handler does not read its request any more.
+    pub(crate) fn discard(&mut self, id: u64) {
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.receiving.discard();
+            call.reader = None;
+            self.repay(id);
+        }
+    }
+
+    /// This side's reader is done with a call; it stays in the table while it counts at the far side.
+    pub(crate) fn forget(&mut self, id: u64) {
+        let Some(call) = self.calls.get_mut(&id) else { return };
+        match &mut call.role {
+            // The request was read whole; the answer is still to come.
+            Role::Handler(_) => {}
+            Role::Caller(caller) if caller.open => caller.abandoned = true,
+            Role::Caller(_) => {
+                self.calls.remove(&id);
+            }
+        }
+    }
+}
+
+/// A reader that outlived its call, for example in a task that a handler left behind.
+fn lost_track() -> Error {
+    Error::new(ErrorKind::Cancelled, Delivery::Unknown, "the call has ended")
+}
