@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - `chaos`: a proxy that does to real connections what networks do ([`ChaosProxy`]).
-//! - [`conformance`]: what a call must do on every transport.
+//! - [`mod@conformance`]: what a call must do on every transport.
 
 mod chaos;
 pub use chaos::{ChaosConnection, ChaosProxy, Direction, Ending, Faults, Flow, MAX_CONNECTIONS};
