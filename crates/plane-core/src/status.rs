@@ -109,7 +109,10 @@ impl Status {
     pub const MAX_DETAILS: usize = 16 * 1024;
 
     /// A status with this code and this text for people.
+    ///
+    /// A status is a failure: [`Code::OK`] becomes [`Code::UNKNOWN`], so that it can never look like a good end.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        let code = if code == Code::OK { Code::UNKNOWN } else { code };
         let mut message = message.into();
         if message.len() > Self::MAX_MESSAGE {
             let end = message.floor_char_boundary(Self::MAX_MESSAGE);
@@ -213,6 +216,11 @@ mod tests {
     fn an_unknown_code_is_kept_and_shown() {
         assert_eq!((Code(999).name(), Code(999).to_string()), (None, "CODE_999".to_owned()));
         assert_eq!(Code::NOT_FOUND.to_string(), "NOT_FOUND");
+    }
+
+    #[test]
+    fn a_status_is_never_ok() {
+        assert_eq!(Status::new(Code::OK, "all is well").code(), Code::UNKNOWN);
     }
 
     #[test]

@@ -88,6 +88,13 @@ impl Link {
         look(&self.state.lock().connection)
     }
 
+    /// Whether a call can be opened now. Requests that are only queued for the writer are written here: as long as the
+    /// socket takes them, many callers at once are no reason to open another connection.
+    pub(crate) fn has_room(&self) -> bool {
+        let (room, backlog) = self.peek(|connection| (connection.has_room(), connection.has_backlog()));
+        room || (backlog && matches!(self.flush(), Ok(Flushed::All)) && self.peek(Connection::has_room))
+    }
+
     /// Changes the connection, then wakes whoever has something to do because of it.
     pub(crate) fn with<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
         let mut state = self.state.lock();
@@ -115,6 +122,9 @@ impl Link {
     }
 
     fn release(&self, mut state: parking_lot::MutexGuard<'_, State>) {
+        if state.connection.wake.is_empty() && self.room.waiting.load(Ordering::Acquire) == 0 {
+            return;
+        }
         let wake = std::mem::take(&mut state.connection.wake);
         let roomy = self.room.waiting.load(Ordering::Acquire) > 0 && state.connection.has_room();
         drop(state);

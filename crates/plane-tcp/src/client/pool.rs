@@ -115,10 +115,10 @@ impl Pool {
             let what = "the client was closed";
             return Found::Failed(Error::new(ErrorKind::Cancelled, Delivery::NotSent, what));
         }
-        state.links.retain(|link| link.peek(Connection::takes_calls));
-        if let Some(link) = state.links.iter().find(|link| link.peek(Connection::has_room)) {
+        if let Some(link) = state.links.iter().find(|link| link.has_room()) {
             return Found::Link(link.clone());
         }
+        state.links.retain(|link| link.peek(Connection::takes_calls));
         let pause = state.not_before.is_some_and(|at| now() < at);
         if state.links.is_empty()
             && state.dialling == 0

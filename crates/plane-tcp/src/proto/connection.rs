@@ -196,6 +196,11 @@ impl Connection {
             && self.outbox.staged() < self.settings.unwritten
     }
 
+    /// Whether only requests that wait for the writer keep a call from being opened.
+    pub(crate) fn has_backlog(&self) -> bool {
+        self.takes_calls() && self.in_flight < self.theirs.max_calls as usize && self.queued() >= self.settings.queue
+    }
+
     /// Requests whose OPEN is staged and was not handed to the writer.
     pub(crate) fn queued(&self) -> u64 {
         self.last_call.saturating_sub(self.sent_through) / 2
