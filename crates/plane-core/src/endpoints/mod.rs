@@ -1,37 +1,37 @@
 //! The table of handlers behind every server: who answers what, how many at once, and how that ends.
 
+mod gauge;
+
+mod pace;
+pub use pace::Pace;
+
+mod served;
+pub use served::AdmissionLimits;
+
+mod admitted;
+pub use admitted::{Admitted, Outcome};
+
+mod registration;
+pub use registration::Registration;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use rustc_hash::FxHashMap;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::address::{Address, Instance};
+use crate::endpoints::admitted::Turn;
+use crate::endpoints::gauge::{Counts, Gauge};
+use crate::endpoints::served::{Served, Shared};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::handler::Handler;
 use crate::name::{EndpointId, InstanceId};
-use crate::status::{Code, Status};
+use crate::status::Status;
 use crate::transport::{DrainReport, ServerStats};
-
-/// How many calls a server takes on at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AdmissionLimits {
-    /// Handlers running at once. 8,192 by default. Too low leaves the machine idle, too high lets a burst take its
-    /// memory.
-    pub running: usize,
-    /// Calls that wait for their turn beyond those. 1,024 by default. Too high lets calls grow old in the queue.
-    pub queued: usize,
-}
-
-impl Default for AdmissionLimits {
-    fn default() -> Self {
-        Self { running: 8_192, queued: 1_024 }
-    }
-}
 
 /// What a refused caller is told to wait; one in the queue would wait longer.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -40,74 +40,6 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 #[derive(Clone)]
 pub struct Endpoints {
     shared: Arc<Shared>,
-}
-
-struct Shared {
-    table: RwLock<FxHashMap<EndpointId, Vec<Arc<Served>>>>,
-    limits: AdmissionLimits,
-    turns: Arc<Semaphore>,
-    draining: AtomicBool,
-    gauge: Gauge,
-    queued: AtomicUsize,
-    counts: Counts,
-}
-
-#[derive(Default)]
-struct Counts {
-    started: AtomicU64,
-    completed: AtomicU64,
-    failed: AtomicU64,
-    cancelled: AtomicU64,
-    refused: AtomicU64,
-}
-
-/// Calls in flight, and a bell for when they are none.
-#[derive(Default)]
-struct Gauge {
-    calls: AtomicUsize,
-    empty: Notify,
-}
-
-impl Gauge {
-    fn enter(&self) {
-        self.calls.fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn leave(&self) {
-        if self.calls.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.empty.notify_waiters();
-        }
-    }
-
-    fn now(&self) -> usize {
-        self.calls.load(Ordering::Acquire)
-    }
-
-    /// Waits until no call is in flight, or until `deadline`; tells how many finished and how many were left.
-    async fn wait_until_empty(&self, deadline: Instant) -> DrainReport {
-        let before = self.now();
-        let empty = async {
-            loop {
-                let bell = self.empty.notified();
-                if self.now() == 0 {
-                    return;
-                }
-                bell.await;
-            }
-        };
-        // Whether it was in time shows in the gauge.
-        let _ = tokio::time::timeout_at(deadline.into(), empty).await;
-        let left = self.now();
-        DrainReport::new(before.saturating_sub(left) as u64, left as u64)
-    }
-}
-
-/// One handler in the table.
-struct Served {
-    instance: Instance,
-    handler: Arc<dyn Handler>,
-    gauge: Gauge,
-    pace: Pace,
 }
 
 impl Endpoints {
@@ -262,197 +194,12 @@ impl fmt::Debug for Endpoints {
     }
 }
 
-/// Whether a handler has been quick so far: then a connection polls it in its own task first, which saves a task for
-/// an answer that is ready. One that is slow runs in a task of its own from the start, so that it holds nobody up.
-#[derive(Debug, Clone, Default)]
-pub struct Pace {
-    quick_in_a_row: Arc<AtomicUsize>,
-}
-
-impl Pace {
-    /// A handler has to be quick this often before it is trusted.
-    const PROBATION: usize = 8;
-
-    /// A first poll that takes longer than this holds other calls up.
-    const QUICK: Duration = Duration::from_micros(200);
-
-    /// Whether the handler's first polls have been quick lately.
-    #[must_use]
-    pub fn is_quick(&self) -> bool {
-        self.quick_in_a_row.load(Ordering::Relaxed) >= Self::PROBATION
-    }
-
-    /// A first poll took this long.
-    pub fn note(&self, took: Duration) {
-        if took > Self::QUICK {
-            self.quick_in_a_row.store(0, Ordering::Relaxed);
-        } else if !self.is_quick() {
-            self.quick_in_a_row.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-}
-
-/// How an admitted call ended, for the counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The handler ended well.
-    Completed,
-    /// The handler ended with a status other than OK.
-    Failed,
-    /// The call was aborted.
-    Cancelled,
-}
-
-impl Outcome {
-    /// The outcome that a status other than OK stands for.
-    #[must_use]
-    pub fn of(status: &Status) -> Self {
-        match status.code() {
-            Code::OK => Self::Completed,
-            Code::CANCELLED => Self::Cancelled,
-            _ => Self::Failed,
-        }
-    }
-}
-
-enum Turn {
-    Running(OwnedSemaphorePermit),
-    Queued,
-    Over,
-}
-
-/// A call that was taken on. It counts against the limits until this is dropped, after its handler has ended.
-pub struct Admitted {
-    shared: Arc<Shared>,
-    served: Arc<Served>,
-    turn: Turn,
-    outcome: Outcome,
-}
-
-impl Admitted {
-    /// Who answers.
-    #[must_use]
-    pub fn instance(&self) -> &Instance {
-        &self.served.instance
-    }
-
-    /// What answers.
-    #[must_use]
-    pub fn handler(&self) -> &Arc<dyn Handler> {
-        &self.served.handler
-    }
-
-    /// Whether the handler has been quick so far.
-    #[must_use]
-    pub fn pace(&self) -> &Pace {
-        &self.served.pace
-    }
-
-    /// Whether the handler may be started without waiting.
-    #[must_use]
-    pub fn is_running(&self) -> bool {
-        matches!(self.turn, Turn::Running(_))
-    }
-
-    /// Waits until the handler may be started.
-    ///
-    /// # Cancel safety
-    /// The place in the queue is lost if the future is dropped.
-    pub async fn turn(&mut self) {
-        if self.is_running() {
-            return;
-        }
-        // The semaphore is never closed.
-        if let Ok(permit) = self.shared.turns.clone().acquire_owned().await {
-            self.turn = Turn::Running(permit);
-            self.shared.queued.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
-
-    /// Says how the call ended. A call that is dropped without a word counts as cancelled.
-    pub fn finish(mut self, outcome: Outcome) {
-        self.outcome = outcome;
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        // The turn first, then the server's gauge: whoever waits for a gauge finds the rest up to date.
-        match std::mem::replace(&mut self.turn, Turn::Over) {
-            Turn::Queued => {
-                self.shared.queued.fetch_sub(1, Ordering::AcqRel);
-            }
-            Turn::Running(permit) => drop(permit),
-            Turn::Over => {}
-        }
-        let counts = &self.shared.counts;
-        let count = match self.outcome {
-            Outcome::Completed => &counts.completed,
-            Outcome::Failed => &counts.failed,
-            Outcome::Cancelled => &counts.cancelled,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
-        self.shared.gauge.leave();
-        self.served.gauge.leave();
-    }
-}
-
-impl fmt::Debug for Admitted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admitted")
-            .field("instance", &self.served.instance)
-            .field("running", &self.is_running())
-            .finish_non_exhaustive()
-    }
-}
-
-/// A handler's place in a server's table. Dropping it takes the handler out; its calls in flight go on.
-#[must_use = "dropping a registration unregisters the handler"]
-pub struct Registration {
-    shared: Arc<Shared>,
-    served: Arc<Served>,
-}
-
-impl Registration {
-    /// What was registered, and where it is reached.
-    #[must_use]
-    pub fn instance(&self) -> &Instance {
-        &self.served.instance
-    }
-
-    /// Takes the handler out and waits for its calls in flight, at most until `deadline`. What is left then goes on;
-    /// the report counts it as `aborted` only in the sense that this wait was.
-    pub async fn unregister(self, deadline: Instant) -> DrainReport {
-        let served = self.served.clone();
-        drop(self);
-        served.gauge.wait_until_empty(deadline).await
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        let Instance { endpoint, id, .. } = &self.served.instance;
-        let mut table = self.shared.table.write();
-        if let Some(served) = table.get_mut(endpoint) {
-            served.retain(|served| served.instance.id != *id);
-            if served.is_empty() {
-                table.remove(endpoint);
-            }
-        }
-    }
-}
-
-impl fmt::Debug for Registration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Registration").field(&self.served.instance).finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::handler::handler_fn;
     use crate::message::Response;
+    use crate::status::Code;
 
     fn table(running: usize, queued: usize) -> Endpoints {
         Endpoints::new(AdmissionLimits { running, queued })

@@ -1,0 +1,51 @@
+//! A handler's place in a server's table.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::address::Instance;
+use crate::endpoints::served::{Served, Shared};
+use crate::transport::DrainReport;
+
+/// A handler's place in a server's table. Dropping it takes the handler out; its calls in flight go on.
+#[must_use = "dropping a registration unregisters the handler"]
+pub struct Registration {
+    pub(super) shared: Arc<Shared>,
+    pub(super) served: Arc<Served>,
+}
+
+impl Registration {
+    /// What was registered, and where it is reached.
+    #[must_use]
+    pub fn instance(&self) -> &Instance {
+        &self.served.instance
+    }
+
+    /// Takes the handler out and waits for its calls in flight, at most until `deadline`. What is left then goes on;
+    /// the report counts it as `aborted` only in the sense that this wait was.
+    pub async fn unregister(self, deadline: Instant) -> DrainReport {
+        let served = self.served.clone();
+        drop(self);
+        served.gauge.wait_until_empty(deadline).await
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let Instance { endpoint, id, .. } = &self.served.instance;
+        let mut table = self.shared.table.write();
+        if let Some(served) = table.get_mut(endpoint) {
+            served.retain(|served| served.instance.id != *id);
+            if served.is_empty() {
+                table.remove(endpoint);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Registration").field(&self.served.instance).finish()
+    }
+}

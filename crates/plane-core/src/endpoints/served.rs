@@ -1,0 +1,49 @@
+//! What a server keeps: one entry for each handler, and what they share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+
+use parking_lot::RwLock;
+use rustc_hash::FxHashMap;
+use tokio::sync::Semaphore;
+
+use crate::address::Instance;
+use crate::endpoints::gauge::{Counts, Gauge};
+use crate::endpoints::pace::Pace;
+use crate::handler::Handler;
+use crate::name::EndpointId;
+
+/// How many calls a server takes on at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdmissionLimits {
+    /// Handlers running at once. 8,192 by default. Too low leaves the machine idle, too high lets a burst take its
+    /// memory.
+    pub running: usize,
+    /// Calls that wait for their turn beyond those. 1,024 by default. Too high lets calls grow old in the queue.
+    pub queued: usize,
+}
+
+impl Default for AdmissionLimits {
+    fn default() -> Self {
+        Self { running: 8_192, queued: 1_024 }
+    }
+}
+
+/// What all handlers of a server share.
+pub(super) struct Shared {
+    pub(super) table: RwLock<FxHashMap<EndpointId, Vec<Arc<Served>>>>,
+    pub(super) limits: AdmissionLimits,
+    pub(super) turns: Arc<Semaphore>,
+    pub(super) draining: AtomicBool,
+    pub(super) gauge: Gauge,
+    pub(super) queued: AtomicUsize,
+    pub(super) counts: Counts,
+}
+
+/// One handler in the table.
+pub(super) struct Served {
+    pub(super) instance: Instance,
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) gauge: Gauge,
+    pub(super) pace: Pace,
+}
