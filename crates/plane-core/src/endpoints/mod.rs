@@ -95,8 +95,8 @@ impl Endpoints {
     /// Takes a call on, at once or with a place in the queue, or refuses it at once.
     ///
     /// # Errors
-    /// No handler was started: [`Code::NOT_FOUND`], [`Code::UNAVAILABLE`] while draining, or
-    /// [`Code::RESOURCE_EXHAUSTED`] naming the limit that was hit.
+    /// No handler was started: [`Code::NOT_FOUND`](crate::Code::NOT_FOUND), [`Code::UNAVAILABLE`](crate::Code::UNAVAILABLE) while draining, or
+    /// [`Code::RESOURCE_EXHAUSTED`](crate::Code::RESOURCE_EXHAUSTED) naming the limit that was hit.
     pub fn admit(&self, endpoint: &str, instance: Option<InstanceId>) -> Result<Admitted, Status> {
         let admitted = self.try_admit(endpoint, instance);
         let counts = &self.shared.counts;
