@@ -18,7 +18,7 @@ pub use tcp::TcpSettings;
 
 use problem::Findings;
 use raw::Raw;
-pub(crate) use raw::{DISCOVERY_DIR, REQUEST_PLANE};
+pub(crate) use raw::{DISCOVERY_DIR, REQUEST_PLANE, STATIC_INSTANCES};
 #[cfg(feature = "tcp")]
 pub(crate) use raw::{TCP_RPC_HOST, TCP_RPC_PORT};
 

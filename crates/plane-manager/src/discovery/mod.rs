@@ -8,7 +8,7 @@ mod static_list;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use plane_core::{Address, BoxFuture, EndpointId, Error, Instance, InstanceId};
+use plane_core::{Address, BoxFuture, EndpointId, Error, Health, Instance, InstanceId};
 use tokio::sync::watch;
 
 pub use file::FileDiscovery;
@@ -55,9 +55,17 @@ pub trait Discovery: Debug + Send + Sync + 'static {
     /// Which backend this is and where it looks, for messages: `file (/run/user/1000/plane)`.
     fn describe(&self) -> String;
 
-    /// The id that an instance of `endpoint` at `address` must have, if the backend prescribes one.
-    fn assigned_id(&self, _endpoint: &EndpointId, _address: &Address) -> Option<InstanceId> {
-        None
+    /// The id that the next instance of `endpoint` at `address` must have, if the backend prescribes one.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if all that it prescribes are announced.
+    fn assigned_id(&self, _endpoint: &EndpointId, _address: &Address) -> Result<Option<InstanceId>, Error> {
+        Ok(None)
+    }
+
+    /// Whether the backend can do its work now. What it last knew is still there while it cannot.
+    fn health(&self) -> Health {
+        Health::Ready
     }
 }
 

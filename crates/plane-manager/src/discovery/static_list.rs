@@ -1,13 +1,15 @@
 //! A fixed list of instances, for deployments whose addresses are known beforehand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
-use plane_core::{Address, BoxFuture, EndpointId, Error, Instance, InstanceId};
+use parking_lot::Mutex;
+use plane_core::{Address, BoxFuture, Delivery, EndpointId, Error, ErrorKind, Instance, InstanceId};
 
-use super::board::{Board, key};
+use super::board::{Board, Key, key};
 use super::{Discovery, InstanceWatch, Published};
-use crate::config::StaticInstance;
+use crate::config::{STATIC_INSTANCES, StaticInstance};
 
 /// The metadata key of an instance whose id was made up here, because the list does not say it.
 ///
@@ -18,6 +20,8 @@ pub const ANY_INSTANCE: &str = "plane-any-instance";
 #[derive(Debug)]
 pub struct StaticDiscovery {
     board: Board,
+    /// Which listed ids are served here: two services at one address must not take the same one.
+    taken: Arc<Mutex<BTreeSet<Key>>>,
 }
 
 impl StaticDiscovery {
@@ -27,7 +31,7 @@ impl StaticDiscovery {
         let board = Board::default();
         let found = list.iter().map(listed).map(|instance| (key(&instance), instance)).collect();
         board.replace(found);
-        Self { board }
+        Self { board, taken: Arc::default() }
     }
 }
 
@@ -51,18 +55,20 @@ fn made_up(endpoint: &EndpointId, address: &Address) -> InstanceId {
 impl Discovery for StaticDiscovery {
     fn publish(&self, instance: Instance) -> BoxFuture<'_, Result<Published, Error>> {
         Box::pin(async move {
-            let listed = self
-                .board
-                .list()
-                .iter()
-                .any(|entry| entry.endpoint == instance.endpoint && entry.address == instance.address);
-            if !listed {
+            if self.at(&instance.endpoint, &instance.address).is_empty() {
                 tracing::warn!(
                     endpoint = %instance.endpoint, address = %instance.address,
                     "this instance is not in DYN_STATIC_INSTANCES: callers that use the list do not find it"
                 );
             }
-            Ok(Published::new(instance, || {}))
+            let key = key(&instance);
+            if !self.taken.lock().insert(key.clone()) {
+                return Err(already_served(&instance.endpoint, &instance.address));
+            }
+            let taken = self.taken.clone();
+            Ok(Published::new(instance, move || {
+                taken.lock().remove(&key);
+            }))
         })
     }
 
@@ -82,11 +88,34 @@ impl Discovery for StaticDiscovery {
         format!("static (DYN_STATIC_INSTANCES, {} instances)", self.board.list().len())
     }
 
-    fn assigned_id(&self, endpoint: &EndpointId, address: &Address) -> Option<InstanceId> {
-        let known = self.board.list();
-        let entry = known.iter().find(|entry| entry.endpoint == *endpoint && entry.address == *address)?;
-        (!entry.metadata.contains_key(ANY_INSTANCE)).then_some(entry.id)
+    fn assigned_id(&self, endpoint: &EndpointId, address: &Address) -> Result<Option<InstanceId>, Error> {
+        let listed = self.at(endpoint, address);
+        let (any, prescribed): (Vec<_>, Vec<_>) =
+            listed.iter().partition(|entry| entry.metadata.contains_key(ANY_INSTANCE));
+        let taken = self.taken.lock();
+        match prescribed.iter().find(|entry| !taken.contains(&key(entry))) {
+            Some(free) => Ok(Some(free.id)),
+            None if prescribed.is_empty() || !any.is_empty() => Ok(None),
+            None => Err(already_served(endpoint, address)),
+        }
     }
+}
+
+impl StaticDiscovery {
+    /// What the list says about one endpoint at one address.
+    fn at(&self, endpoint: &EndpointId, address: &Address) -> Vec<Instance> {
+        let mut listed = self.board.list();
+        listed.retain(|entry| entry.endpoint == *endpoint && entry.address == *address);
+        listed
+    }
+}
+
+fn already_served(endpoint: &EndpointId, address: &Address) -> Error {
+    let what = format!(
+        "{endpoint} is served at {address} already, as often as {STATIC_INSTANCES} lists it with an instance; list it there \
+         without one, or once more with another"
+    );
+    Error::new(ErrorKind::AlreadyExists, Delivery::NotSent, what)
 }
 
 #[cfg(test)]
@@ -119,9 +148,27 @@ mod tests {
     async fn a_server_takes_the_id_that_the_list_gives_it() {
         let list = [entry("tcp://h:1", Some(7)), entry("tcp://h:2", None)];
         let discovery = StaticDiscovery::new(&list);
-        let id = discovery.assigned_id(&list[0].endpoint, &list[0].address);
-        assert_eq!(id, InstanceId::new(7));
-        assert_eq!(discovery.assigned_id(&list[1].endpoint, &list[1].address), None);
-        assert_eq!(discovery.assigned_id(&list[0].endpoint, &"tcp://h:9".parse().unwrap()), None);
+        let id = |address: &str| discovery.assigned_id(&list[0].endpoint, &address.parse().unwrap()).unwrap();
+        assert_eq!(id("tcp://h:1"), InstanceId::new(7));
+        assert_eq!((id("tcp://h:2"), id("tcp://h:9")), (None, None));
+    }
+
+    #[tokio::test]
+    async fn each_listed_id_is_given_once_at_a_time() {
+        let list = [entry("tcp://h:1", Some(7)), entry("tcp://h:1", Some(8))];
+        let discovery = StaticDiscovery::new(&list);
+        let next = || discovery.assigned_id(&list[0].endpoint, &list[0].address);
+        let serve = async || {
+            let id = next().unwrap().unwrap();
+            let StaticInstance { endpoint, address, .. } = list[0].clone();
+            discovery.publish(Instance { endpoint, id, address, metadata: BTreeMap::new() }).await.unwrap()
+        };
+        let (first, second) = (serve().await, serve().await);
+        assert_eq!((first.instance().id.get(), second.instance().id.get()), (7, 8));
+        let error = next().unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::AlreadyExists, Delivery::NotSent));
+        assert!(error.message().contains("DYN_STATIC_INSTANCES"), "{error}");
+        drop(first);
+        assert_eq!(serve().await.instance().id.get(), 7);
     }
 }

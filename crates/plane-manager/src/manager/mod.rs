@@ -154,10 +154,11 @@ impl NetworkManager {
         self.inner.transports.drain(deadline).await
     }
 
-    /// The worst that the server and the clients say; ready while none was needed.
+    /// The worst that discovery, the server and the clients say. A server or client that was not needed yet says nothing.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.inner.transports.health()
+        let all = self.inner.transports.health().chain([self.inner.discovery.health()]);
+        all.max_by_key(severity).unwrap_or(Health::Ready)
     }
 
     /// What was done so far.
@@ -165,6 +166,14 @@ impl NetworkManager {
     pub fn stats(&self) -> ManagerStats {
         let transports = &self.inner.transports;
         ManagerStats { server: transports.server_stats(), clients: transports.client_stats() }
+    }
+}
+
+fn severity(health: &Health) -> u8 {
+    match health {
+        Health::Ready => 0,
+        Health::Degraded(_) => 1,
+        _ => 2,
     }
 }
 

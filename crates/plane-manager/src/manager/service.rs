@@ -76,7 +76,7 @@ impl Service {
     ) -> Result<Self, Error> {
         let server = manager.transports.server().await?;
         let address = server.address();
-        let id = manager.discovery.assigned_id(&endpoint, &address).unwrap_or_else(new_id);
+        let id = manager.discovery.assigned_id(&endpoint, &address)?.unwrap_or_else(new_id);
         // Registered first: whoever finds the instance can call it.
         let registration = server.register(endpoint.clone(), id, handler).await?;
         let instance = Instance { endpoint, id, address, metadata };

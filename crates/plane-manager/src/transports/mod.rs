@@ -110,11 +110,10 @@ impl Transports {
         report
     }
 
-    /// The worst that the server and the clients say.
-    pub(crate) fn health(&self) -> Health {
+    /// What the server and each client say.
+    pub(crate) fn health(&self) -> impl Iterator<Item = Health> {
         let server = self.server.get().map(|served| served.server.health());
-        let each = server.into_iter().chain(self.clients().map(|client| client.health()));
-        each.max_by_key(severity).unwrap_or(Health::Ready)
+        server.into_iter().chain(self.clients().map(|client| client.health()))
     }
 
     pub(crate) fn server_stats(&self) -> Option<ServerStats> {
@@ -136,14 +135,6 @@ fn check_open(closed: &AtomicBool) -> Result<(), Error> {
 fn add(sum: &mut DrainReport, more: DrainReport) {
     sum.finished += more.finished;
     sum.aborted += more.aborted;
-}
-
-fn severity(health: &Health) -> u8 {
-    match health {
-        Health::Ready => 0,
-        Health::Degraded(_) => 1,
-        _ => 2,
-    }
 }
 
 fn check_mode(mode: Transport, has_network: bool) -> Result<(), Error> {

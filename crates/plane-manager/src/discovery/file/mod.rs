@@ -1,23 +1,27 @@
 //! One file per instance in a directory: discovery for the processes of one machine.
 //!
+//! - `directory`: the directory itself.
 //! - `process`: which process announces an instance, and whether it lives.
 //! - `record`: what a file says, and how it is written and read.
 //! - `scan`: what a directory says.
 //! - `notice`: being told when a directory changes.
+//! - `trouble`: what does not work now.
 //! - `shared`: what is announced here and known from others.
 
+mod directory;
 mod notice;
 mod process;
 mod record;
 mod scan;
 mod shared;
+mod trouble;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use plane_core::{BoxFuture, Delivery, EndpointId, Error, ErrorKind, Instance};
+use plane_core::{BoxFuture, Delivery, EndpointId, Error, ErrorKind, Health, Instance};
 use tokio::task::spawn_blocking;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -50,7 +54,7 @@ impl FileDiscovery {
     /// # Errors
     /// `Unavailable` if the directory cannot be made or read, `PermissionDenied` if it is not private and should be.
     pub fn open(directory: &Path, private: bool) -> Result<Self, Error> {
-        shared::prepare(directory, private)?;
+        directory::prepare(directory, private)?;
         Ok(Self { shared: Arc::new(Shared::new(directory.to_owned())), driver: OnceLock::new() })
     }
 
@@ -68,9 +72,10 @@ async fn drive(shared: Arc<Shared>) {
         let round = move || {
             here.beat();
             if here.is_watched() {
+                let made = directory::make(here.directory());
                 // Before the scan, so that no change falls between the two.
                 notice.keep(here.directory(), here.changed());
-                here.apply(scanner.scan());
+                here.apply(made.and_then(|()| scanner.scan()));
             }
             (scanner, notice)
         };
@@ -115,6 +120,10 @@ impl Discovery for FileDiscovery {
 
     fn describe(&self) -> String {
         format!("file ({})", self.shared.directory().display())
+    }
+
+    fn health(&self) -> Health {
+        self.shared.health()
     }
 }
 

@@ -9,8 +9,6 @@ use notify::event::ModifyKind;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-use super::shared;
-
 /// The system's notification about one directory. The directory is looked at regularly as well, so it may fail.
 #[derive(Debug, Default)]
 pub(super) struct Notice {
@@ -21,16 +19,9 @@ pub(super) struct Notice {
 }
 
 impl Notice {
-    /// Makes the directory if it is gone, and has `changed` told about this one from now on.
+    /// Has `changed` told about this directory from now on, if it is there.
     pub(super) fn keep(&mut self, directory: &Path, changed: &Arc<Notify>) {
-        let identity = || fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()));
-        let mut now = identity();
-        if now.is_none() {
-            if let Err(error) = shared::make(directory) {
-                self.complain(directory, &error);
-            }
-            now = identity();
-        }
+        let now = fs::metadata(directory).ok().map(|found| (found.dev(), found.ino()));
         if now == self.watched {
             return;
         }
@@ -39,14 +30,11 @@ impl Notice {
         if now.is_some() {
             match watch(directory, changed.clone()) {
                 Ok(watcher) => self.watcher = Some(watcher),
-                Err(error) => self.complain(directory, &error),
+                Err(error) if !std::mem::replace(&mut self.complained, true) => {
+                    tracing::warn!(?directory, %error, "changes of the discovery directory are noticed late");
+                }
+                Err(_) => {}
             }
-        }
-    }
-
-    fn complain(&mut self, directory: &Path, error: &dyn std::error::Error) {
-        if !std::mem::replace(&mut self.complained, true) {
-            tracing::warn!(?directory, %error, "changes of the discovery directory are noticed late");
         }
     }
 }

@@ -1,21 +1,21 @@
 //! What is announced here and known from others.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use plane_core::{Delivery, EndpointId, Error, ErrorKind, Instance};
+use plane_core::{Delivery, EndpointId, Error, ErrorKind, Health, Instance};
 use tokio::sync::Notify;
 
+use super::directory::{make, unusable};
 use super::process::Process;
 use super::record::Record;
-use crate::config::DISCOVERY_DIR;
+use super::trouble::Trouble;
 use crate::discovery::board::{Board, Key, key};
 use crate::discovery::{InstanceWatch, Published};
 
@@ -40,7 +40,8 @@ pub(super) struct Shared {
 struct Own {
     records: BTreeMap<Key, Record>,
     last_beat: Instant,
-    complained: bool,
+    reading: Trouble,
+    writing: Trouble,
 }
 
 impl Shared {
@@ -50,7 +51,12 @@ impl Shared {
             process: Process::current(),
             publisher: fastrand::u64(..),
             board: Board::default(),
-            own: Mutex::new(Own { records: BTreeMap::new(), last_beat: Instant::now(), complained: false }),
+            own: Mutex::new(Own {
+                records: BTreeMap::new(),
+                last_beat: Instant::now(),
+                reading: Trouble::default(),
+                writing: Trouble::default(),
+            }),
             watched: AtomicBool::new(false),
             changed: Arc::default(),
         }
@@ -97,7 +103,7 @@ impl Shared {
         }
         make(&shared.directory)
             .and_then(|()| record.write(&shared.directory))
-            .map_err(|error| shared.unwritable(error))?;
+            .map_err(|error| unusable(&shared.directory, "be written to", error))?;
         own.records.insert(key.clone(), record);
         shared.board.insert(instance.clone());
         drop(own);
@@ -126,11 +132,7 @@ impl Shared {
         }
         own.last_beat = Instant::now();
         let beaten = own.records.values().try_for_each(|record| self.beat_one(record));
-        if let Err(error) = beaten
-            && !std::mem::replace(&mut own.complained, true)
-        {
-            tracing::warn!(directory = ?self.directory, %error, "cannot keep the files of served instances alive");
-        }
+        own.writing.note(beaten.map_err(|error| unusable(&self.directory, "be written to", error)));
     }
 
     fn beat_one(&self, record: &Record) -> io::Result<()> {
@@ -147,16 +149,20 @@ impl Shared {
     /// Takes over what a scan found. What is announced here is known better than any scan knows it.
     pub(super) fn apply(&self, scanned: io::Result<BTreeMap<Key, Record>>) {
         let mut own = self.own.lock();
-        match scanned {
-            Ok(found) => {
-                let others = found.into_iter().filter(|(_, record)| !self.announces(record));
-                let all = others.chain(own.records.clone()).map(|(key, record)| (key, record.instance));
-                self.board.replace(all.collect());
-            }
-            Err(error) if !std::mem::replace(&mut own.complained, true) => {
-                tracing::warn!(directory = ?self.directory, %error, "the discovery directory cannot be read");
-            }
-            Err(_) => {}
+        let applied = scanned.map(|found| {
+            let others = found.into_iter().filter(|(_, record)| !self.announces(record));
+            let all = others.chain(own.records.clone()).map(|(key, record)| (key, record.instance));
+            self.board.replace(all.collect());
+        });
+        own.reading.note(applied.map_err(|error| self.unreadable(error)));
+    }
+
+    /// Whether the directory can be read and written to.
+    pub(super) fn health(&self) -> Health {
+        let own = self.own.lock();
+        match own.reading.now().or(own.writing.now()) {
+            Some(trouble) => Health::Degraded(trouble.to_owned()),
+            None => Health::Ready,
         }
     }
 
@@ -167,48 +173,4 @@ impl Shared {
     pub(super) fn unreadable(&self, error: io::Error) -> Error {
         unusable(&self.directory, "be read", error)
     }
-
-    fn unwritable(&self, error: io::Error) -> Error {
-        unusable(&self.directory, "be written to", error)
-    }
-}
-
-/// Makes the directory and looks whether it can be used.
-///
-/// # Errors
-/// `Unavailable` with the system's reason, `PermissionDenied` if it should be private and is not.
-pub(super) fn prepare(directory: &Path, private: bool) -> Result<(), Error> {
-    make(directory)
-        .and_then(|()| fs::read_dir(directory).map(drop))
-        .map_err(|error| unusable(directory, "be used", error))?;
-    if private {
-        // The link itself: whoever made one in a shared place chose where it leads.
-        let found = fs::symlink_metadata(directory).map_err(|error| unusable(directory, "be used", error))?;
-        if !found.is_dir() || found.uid() != rustix::process::getuid().as_raw() || found.mode() & 0o077 != 0 {
-            let what = format!(
-                "the discovery directory {} must belong to this user and be closed to others (mode 0700); set \
-                 {DISCOVERY_DIR} to a directory that you trust",
-                directory.display()
-            );
-            return Err(Error::new(ErrorKind::PermissionDenied, Delivery::NotSent, what));
-        }
-    }
-    Ok(())
-}
-
-/// Makes the directory, closed to others, if it is not there.
-pub(super) fn make(directory: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)
-}
-
-fn unusable(directory: &Path, purpose: &str, error: io::Error) -> Error {
-    let what = format!(
-        "the discovery directory {} cannot {purpose}: {error}; set {DISCOVERY_DIR} to another one",
-        directory.display()
-    );
-    let kind = match error.kind() {
-        io::ErrorKind::InvalidInput => ErrorKind::InvalidArgument,
-        _ => ErrorKind::Unavailable,
-    };
-    Error::new(kind, Delivery::NotSent, what).with_source(error)
 }
