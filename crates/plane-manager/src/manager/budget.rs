@@ -40,7 +40,7 @@ impl RetryBudget {
 mod tests {
     use super::*;
 
-    /// Case C18 of the threats: in the long run retries add at most a tenth.
+    /// In the long run retries add at most a tenth.
     #[test]
     fn retries_are_a_tenth_of_the_calls() {
         let budget = RetryBudget::default();

@@ -10,11 +10,12 @@ use tokio::time::Instant;
 
 use super::budget::RetryBudget;
 use super::retry::{ATTEMPTS, expired, may_go_elsewhere};
+use super::selection::Selection;
 use super::{Inner, IntoRequest};
 use crate::balance::InstancePicker;
 use crate::discovery::{ANY_INSTANCE, InstanceSet, InstanceWatch};
 
-/// Calls one endpoint, whichever instance answers. Clones share the turn of the instances and the budget of retries.
+/// Calls one endpoint, whichever instance answers. Clones share the turns of the instances and the budget of retries.
 ///
 /// A call that certainly did not run ([`Delivery::NotSent`], [`Delivery::NotExecuted`]) goes to another instance, up to
 /// three in all, unless the request is wrong in itself or its body is a stream. Retries are at most a tenth of the calls
@@ -30,7 +31,8 @@ pub struct EndpointClient {
 struct Shared {
     endpoint: EndpointId,
     picker: Arc<dyn InstancePicker>,
-    budget: RetryBudget,
+    budget: Arc<RetryBudget>,
+    selection: Option<Selection>,
     /// Whether there ever was an instance. If so, none now means that they are gone, not that they are still to come.
     seen: AtomicBool,
 }
@@ -50,11 +52,22 @@ impl From<&Instance> for Target {
     }
 }
 
+impl Shared {
+    fn may_call(&self, instance: &Instance) -> bool {
+        self.selection.as_ref().is_none_or(|selection| selection.contains(instance))
+    }
+}
+
 impl EndpointClient {
     pub(super) fn new(manager: Arc<Inner>, endpoint: EndpointId) -> Self {
         let watch = manager.discovery.watch(&endpoint);
-        let picker = (manager.new_picker)();
-        let shared = Shared { endpoint, picker, budget: RetryBudget::default(), seen: AtomicBool::new(false) };
+        let shared = Shared {
+            endpoint,
+            picker: (manager.new_picker)(),
+            budget: Arc::default(),
+            selection: None,
+            seen: AtomicBool::new(false),
+        };
         Self { manager, shared: Arc::new(shared), watch, pinned: None }
     }
 
@@ -64,10 +77,34 @@ impl EndpointClient {
         &self.shared.endpoint
     }
 
-    /// The instances that are known now.
+    /// The instances that are known now and may be called.
     #[must_use]
     pub fn instances(&self) -> InstanceSet {
-        self.watch.borrow().clone()
+        let all = self.watch.borrow().clone();
+        match &self.shared.selection {
+            Some(selection) => selection.of(&all),
+            None => all,
+        }
+    }
+
+    /// A client that calls only the instances that `wanted` is true for, for example those whose metadata name a model.
+    ///
+    /// It gives each of them its turn, whatever others are called, and shares the budget of retries with this one. It
+    /// asks `wanted` once per change of the set, about each instance.
+    #[must_use]
+    pub fn only(&self, wanted: impl Fn(&Instance) -> bool + Send + Sync + 'static) -> Self {
+        let outer = self.shared.clone();
+        let both = move |instance: &Instance| outer.may_call(instance) && wanted(instance);
+        let shared = Shared {
+            endpoint: self.endpoint().clone(),
+            picker: (self.manager.new_picker)(),
+            budget: self.shared.budget.clone(),
+            selection: Some(Selection::new(both)),
+            seen: AtomicBool::new(false),
+        };
+        let only = Self { shared: Arc::new(shared), ..self.clone() };
+        only.look();
+        only
     }
 
     /// The same client, calling just this instance. Nothing is retried elsewhere.
@@ -85,8 +122,9 @@ impl EndpointClient {
     /// May be dropped and called again at any time.
     pub async fn ready(&self, timeout: Duration) -> Result<(), Error> {
         let mut watch = self.watch.clone();
+        let wanted = |instance: &Instance| self.shared.may_call(instance);
         // Whether it was in time shows in the set.
-        let _ = tokio::time::timeout(timeout, watch.wait_for(|instances| !instances.is_empty())).await;
+        let _ = tokio::time::timeout(timeout, watch.wait_for(|all| all.iter().any(wanted))).await;
         if self.look().is_empty() { Err(self.nobody(Some(timeout))) } else { Ok(()) }
     }
 
@@ -186,8 +224,9 @@ impl EndpointClient {
     fn nobody(&self, waited: Option<Duration>) -> Error {
         let (endpoint, place) = (self.endpoint(), self.manager.discovery.describe());
         let waited = waited.map_or_else(String::new, |time| format!(" within {time:?}"));
+        let wanted = if self.shared.selection.is_some() { "wanted " } else { "" };
         let what = format!(
-            "no instance of {endpoint} was found{waited}; looked in {place}. Start one that uses the same discovery"
+            "no {wanted}instance of {endpoint} was found{waited}; looked in {place}. Start one that uses the same discovery"
         );
         Error::new(ErrorKind::Unavailable, Delivery::NotSent, what)
     }

@@ -5,6 +5,7 @@ mod builder;
 mod endpoint_client;
 mod into_request;
 mod retry;
+mod selection;
 mod service;
 
 use std::collections::BTreeMap;
