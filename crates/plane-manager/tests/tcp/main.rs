@@ -1,0 +1,6 @@
+//! Serving and calling through managers that are set up as programs are, over TCP and a directory.
+#![cfg(feature = "tcp")]
+
+mod place;
+mod removal;
+mod serving;
