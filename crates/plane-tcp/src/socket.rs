@@ -151,11 +151,12 @@ impl WriteHalf {
         }
     }
 
-    /// Tells the other side that nothing more comes.
+    /// Ends both directions, so that the other side is refused what it still sends. Calls may hold on to the socket for
+    /// a while, which must not look like a connection that is only half closed.
     pub(crate) fn shutdown(&self) {
         let shut = match self {
-            Self::Tcp(stream) => SockRef::from(stream.as_ref()).shutdown(std::net::Shutdown::Write),
-            Self::Unix(stream) => SockRef::from(stream.as_ref()).shutdown(std::net::Shutdown::Write),
+            Self::Tcp(stream) => SockRef::from(stream.as_ref()).shutdown(std::net::Shutdown::Both),
+            Self::Unix(stream) => SockRef::from(stream.as_ref()).shutdown(std::net::Shutdown::Both),
         };
         if let Err(error) = shut {
             tracing::trace!(%error, "the socket was closed already");
