@@ -13,7 +13,7 @@ use plane_core::Address;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use parts::Carrier;
+use parts::{Carrier, Plan};
 
 /// Measures calls and streams.
 #[derive(Debug, Parser)]
@@ -59,7 +59,7 @@ struct RunArgs {
     amount: Amount,
 }
 
-#[derive(Debug, Clone, Copy, Args)]
+#[derive(Debug, Clone, Args)]
 struct Amount {
     /// How often every cell is measured. A round takes all cells in turn, so that a slow minute of the machine shows in all.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1_000))]
@@ -70,15 +70,15 @@ struct Amount {
     /// One round of a moment: shows that it works, measures nothing.
     #[arg(long, conflicts_with_all = ["rounds", "time"])]
     quick: bool,
+    /// Measure only the cells whose name contains this, for example "256 in flight".
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    only: String,
 }
 
 impl Amount {
-    fn rounds(self) -> u16 {
-        if self.quick { 1 } else { self.rounds }
-    }
-
-    fn time(self) -> Duration {
-        Duration::from_millis(if self.quick { 10 } else { self.time })
+    fn plan(&self) -> Plan {
+        let (rounds, time) = if self.quick { (1, 10) } else { (self.rounds, self.time) };
+        Plan { rounds, time: Duration::from_millis(time), only: self.only.clone() }
     }
 }
 
@@ -104,7 +104,7 @@ fn start(role: Role) -> Result<()> {
         Role::Run(args) => runtime(args.pin.map(|_| 1))?.block_on(run(args)),
         Role::Serve { threads } => runtime(threads.threads)?.block_on(parts::serve()),
         Role::Drive { address, amount, threads } => {
-            runtime(threads.threads)?.block_on(parts::drive(&address, amount.rounds(), amount.time(), print))
+            runtime(threads.threads)?.block_on(parts::drive(&address, &amount.plan(), print))
         }
     }
 }
@@ -130,8 +130,7 @@ async fn run(args: RunArgs) -> Result<()> {
                 args.pin.is_none(),
                 "--pin is for separate processes; with --transport mem use taskset on this one"
             );
-            parts::drive_in_process(args.amount.rounds(), args.amount.time(), |sample| note(&mut samples, sample))
-                .await?;
+            parts::drive_in_process(&args.amount.plan(), |sample| note(&mut samples, sample)).await?;
         }
         Carrier::Tcp => apart(&args, &mut samples).await?,
     }
@@ -158,8 +157,9 @@ async fn apart(args: &RunArgs, samples: &mut Vec<Sample>) -> Result<()> {
     let mut server = child(args.pin, &["serve"], true)?;
     let mut lines = output(&mut server)?;
     let address = lines.next_line().await?.context("the serving side ended before it said where it is")?;
-    let (rounds, time) = (args.amount.rounds().to_string(), args.amount.time().as_millis().to_string());
-    let drive = ["drive", "--address", &address, "--rounds", &rounds, "--time", &time];
+    let plan = args.amount.plan();
+    let (rounds, time) = (plan.rounds.to_string(), plan.time.as_millis().to_string());
+    let drive = ["drive", "--address", &address, "--rounds", &rounds, "--time", &time, "--only", &plan.only];
     let mut client = child(args.pin, &drive, false)?;
     let mut lines = output(&mut client)?;
     while let Some(line) = lines.next_line().await? {

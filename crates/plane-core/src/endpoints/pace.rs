@@ -24,6 +24,12 @@ impl Pace {
         self.quick_in_a_row.load(Ordering::Relaxed) >= Self::PROBATION
     }
 
+    /// Whether both are of the same handler.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.quick_in_a_row, &other.quick_in_a_row)
+    }
+
     /// A first poll took this long.
     pub fn note(&self, took: Duration) {
         if took > Self::QUICK {

@@ -60,7 +60,12 @@ impl TcpClient {
         }
     }
 
-    async fn try_call(&self, address: &Address, request: Request, counted: &mut Counted) -> Result<Response, Error> {
+    async fn try_call(
+        &self,
+        address: &Address,
+        mut request: Request,
+        counted: &mut Counted,
+    ) -> Result<Response, Error> {
         self.check(address, &request)?;
         let started = now();
         let accept_by = started + self.config.request_timeout;
@@ -70,29 +75,42 @@ impl TcpClient {
             return Err(Error::new(ErrorKind::DeadlineExceeded, Delivery::NotSent, what));
         }
         let pool = self.pool(address);
-        let mut request = request;
-        for tried in 1.. {
+        let mut stream = take_stream(&mut request.body);
+        let may_repeat = stream.is_none();
+        let (mut now_is, mut tries) = (started, 0);
+        loop {
             let (link, id) = loop {
-                let link = pool.acquire(&self.dials, give_up).await?;
-                if let Some(id) = open(&link, &request, accept_by)? {
+                let link = match pool.with_room() {
+                    Some(link) => link,
+                    // Boxed, so that a call that finds room at once does not carry what waiting takes.
+                    None => {
+                        let link = Box::pin(pool.wait_for_room(&self.dials, give_up)).await?;
+                        now_is = now();
+                        link
+                    }
+                };
+                if let Some(id) = open(&link, &request, now_is, accept_by)? {
                     break (link, id);
                 }
             };
-            let again = if tried < MAX_TRIES { request.try_clone() } else { None };
+            tries += 1;
             let mut handle = CallHandle::new(link.clone(), id, counted.take());
-            send_rest(&link, id, request.body, &mut handle);
+            match stream.take() {
+                Some(body) => handle.pump(body),
+                None if request.body.is_empty() => link.with(|connection| connection.finish(id, Ending::orderly())),
+                None => {}
+            }
             match handle.begin().await {
                 Ok(response) => return Ok(response),
                 Err((error, count)) => {
                     *counted = count;
-                    match again {
-                        Some(again) if is_about_the_connection(&error) && now() < give_up => request = again,
-                        _ => return Err(error),
+                    now_is = now();
+                    if !(may_repeat && tries < MAX_TRIES && is_about_the_connection(&error) && now_is < give_up) {
+                        return Err(error);
                     }
                 }
             }
         }
-        unreachable!("the last try returns")
     }
 
     fn check(&self, address: &Address, request: &Request) -> Result<(), Error> {
@@ -133,8 +151,7 @@ impl TcpClient {
 }
 
 /// Opens the call, unless another caller was quicker to take the connection's room; that is nobody's fault.
-fn open(link: &Link, request: &Request, accept_by: Instant) -> Result<Option<u64>, Error> {
-    let now = now();
+fn open(link: &Link, request: &Request, now: Instant, accept_by: Instant) -> Result<Option<u64>, Error> {
     let opening = Opening {
         endpoint: &request.endpoint,
         instance: request.instance,
@@ -164,13 +181,9 @@ fn is_about_the_connection(error: &Error) -> bool {
     kind && error.delivery().is_retry_safe() && error.status().is_none()
 }
 
-/// What the OPEN did not carry.
-fn send_rest(link: &Arc<Link>, id: u64, body: Body, handle: &mut CallHandle) {
-    if body.is_empty() {
-        link.with(|connection| connection.finish(id, Ending::orderly()));
-    } else if body.as_one().is_none() {
-        handle.pump(body);
-    }
+/// Takes a body out that is sent behind the OPEN; one message, or none, stays for another try.
+fn take_stream(body: &mut Body) -> Option<Body> {
+    (body.as_one().is_none() && !body.is_empty()).then(|| std::mem::take(body))
 }
 
 fn now() -> Instant {

@@ -68,18 +68,25 @@ impl Pool {
         Self { address, room: Arc::default(), state: Mutex::default() }
     }
 
+    /// A connection that has room for a call now.
+    pub(crate) fn with_room(&self) -> Option<Arc<Link>> {
+        let state = self.state.lock();
+        if state.closed {
+            return None;
+        }
+        state.links.iter().find(|link| link.has_room()).cloned()
+    }
+
     /// A connection with room for one call, opened if there is none; waits at most until `give_up`.
     ///
     /// # Cancel safety
     /// A dial goes on for other callers.
-    pub(crate) async fn acquire(self: &Arc<Self>, dials: &Arc<Dials>, give_up: Instant) -> Result<Arc<Link>, Error> {
+    pub(crate) async fn wait_for_room(
+        self: &Arc<Self>,
+        dials: &Arc<Dials>,
+        give_up: Instant,
+    ) -> Result<Arc<Link>, Error> {
         let failed_before = self.state.lock().failed;
-        match self.find(dials, failed_before) {
-            Found::Link(link) => return Ok(link),
-            // Counted as under way by the look, so it must be opened.
-            Found::Dial => drop(tokio::spawn(self.clone().dial(dials.clone()))),
-            Found::Wait | Found::Failed(_) => {}
-        }
         let _waiting = Waiting::new(&self.room);
         let room = async {
             loop {

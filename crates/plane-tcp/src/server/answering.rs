@@ -29,14 +29,49 @@ pub(crate) struct Handlers {
 
 impl Start for Handlers {
     fn start(&mut self, link: &Arc<Link>, opened: &mut Vec<Opened>, cx: &mut Context<'_>) {
+        let mut inline = Inline::begin();
         for opened in opened.drain(..) {
-            let inline = opened.admitted.is_running() && opened.admitted.pace().is_quick();
+            let trusted = opened.admitted.is_running() && opened.admitted.pace().is_quick();
+            if trusted {
+                inline.note(opened.admitted.pace());
+            }
             let mut answering = Answering::new(link.clone(), opened, self.accept_notice);
-            if inline && Pin::new(&mut answering).poll(cx).is_ready() {
+            if trusted && answering.poll_stage(cx).is_ready() {
                 continue;
             }
             answering.announce();
             tokio::spawn(answering);
+        }
+        inline.end();
+    }
+}
+
+/// The handlers that one read started in the connection's task, timed together: the clock is read twice for all.
+struct Inline {
+    began: Instant,
+    paces: Vec<Pace>,
+    handlers: u32,
+}
+
+impl Inline {
+    fn begin() -> Self {
+        Self { began: Instant::now(), paces: Vec::new(), handlers: 0 }
+    }
+
+    fn note(&mut self, pace: &Pace) {
+        self.handlers += 1;
+        if !self.paces.iter().any(|known| known.is_same(pace)) {
+            self.paces.push(pace.clone());
+        }
+    }
+
+    /// A handler that is slow holds its neighbours up, and all of them are on probation again until it is known which.
+    fn end(self) {
+        if self.handlers > 0 {
+            let took = self.began.elapsed() / self.handlers.div_ceil(16);
+            for pace in &self.paces {
+                pace.note(took);
+            }
         }
     }
 }
@@ -47,7 +82,7 @@ struct Answering {
     call: u64,
     canceller: Canceller,
     accept_notice: Duration,
-    /// Told how long the first poll took.
+    /// Told how long the first poll in a task of its own took.
     pace: Option<Pace>,
     /// `None` while it waits in the queue, and after the end.
     admitted: Option<Admitted>,
@@ -85,7 +120,8 @@ impl Answering {
         request.instance = Some(context.instance());
         request.headers = headers;
         request.deadline = context.deadline();
-        let pace = Some(admitted.pace().clone());
+        let on_probation = !admitted.pace().is_quick();
+        let pace = on_probation.then(|| admitted.pace().clone());
         let parts = Box::new((request, context));
         let (admitted, stage) = if admitted.is_running() {
             (Some(admitted), Stage::Start(parts))
