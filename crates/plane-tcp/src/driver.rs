@@ -52,8 +52,8 @@ pub(crate) struct LinkDriver<S> {
     armed: Instant,
     /// Others were given the chance to stage more before this writes.
     yielded: bool,
-    /// Nothing more comes from the other side, but answers may still go there.
-    half_closed: bool,
+    /// When nothing more came from the other side although answers may still go there.
+    half_closed: Option<Instant>,
     partial_since: Option<Instant>,
     blocked_since: Option<Instant>,
 }
@@ -74,7 +74,7 @@ impl<S: Start> LinkDriver<S> {
             timer: Box::pin(sleep_until(armed.into())),
             armed,
             yielded: false,
-            half_closed: false,
+            half_closed: None,
             partial_since: None,
             blocked_since: None,
         }
@@ -142,14 +142,9 @@ impl<S: Start> LinkDriver<S> {
                 return Err(Failure::new(ErrorKind::Disconnected, what));
             }
             let half_closed = self.half_closed;
-            let next = self.link.with(|connection| {
-                if half_closed {
-                    connection.ping(now);
-                    connection.handle_due(now);
-                } else {
-                    connection.handle_timeout(now)?;
-                }
-                Ok::<_, Failure>(if half_closed { now + HALF_CLOSED_CHECK } else { connection.arm_timer() })
+            let next = self.link.with(|connection| match half_closed {
+                Some(since) => connection.handle_half_closed(now, since).map(|()| now + HALF_CLOSED_CHECK),
+                None => connection.handle_timeout(now).map(|()| connection.arm_timer()),
             })?;
             self.arm(next.max(now));
         }
@@ -158,7 +153,7 @@ impl<S: Start> LinkDriver<S> {
 
     /// Handles what one read brings. Ready means that more may be there.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
-        if self.half_closed {
+        if self.half_closed.is_some() {
             return Ok(Poll::Pending);
         }
         let Poll::Ready(read) = poll_read_buf(Pin::new(&mut self.socket), cx, self.decoder.buffer()) else {
@@ -206,8 +201,8 @@ impl<S: Start> LinkDriver<S> {
             let what = format!("{peer} closed the connection");
             return Err(Failure::new(ErrorKind::Disconnected, what));
         }
-        self.half_closed = true;
         let now = now();
+        self.half_closed = Some(now);
         self.link.with(|connection| {
             connection.ping(now);
             connection.half_close();

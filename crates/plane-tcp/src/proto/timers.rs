@@ -74,6 +74,21 @@ impl Connection {
         }
     }
 
+    /// Nothing has come since the other side closed its half, and nothing can: it may still read its answers, but it
+    /// cannot answer a ping any more. Each ping finds out whether its host still knows the connection.
+    ///
+    /// # Errors
+    /// A peer that gives no sign of life is given up in the same time as any other.
+    pub(crate) fn handle_half_closed(&mut self, now: Instant, since: Instant) -> Result<(), Failure> {
+        if now >= since + self.settings.keepalive_interval + self.settings.keepalive_timeout {
+            let what = format!("{} closed its half of the connection and gave no sign of life", self.peer.address);
+            return Err(Failure::new(ErrorKind::Disconnected, what));
+        }
+        self.ping(now);
+        self.handle_due(now);
+        Ok(())
+    }
+
     /// Asks for a sign of life now.
     pub(crate) fn ping(&mut self, now: Instant) {
         self.clock.ping_sent = Some(now);
