@@ -43,6 +43,11 @@ impl Failure {
         Self::new(Exit::Usage, message)
     }
 
+    /// Something could not be started: an address, a directory or a mode is not to be had, and a setting chose it.
+    pub(crate) fn at_start(error: &Error) -> Self {
+        Self::usage(error.to_string())
+    }
+
     pub(crate) fn interrupted() -> Self {
         Self::new(Exit::Interrupted, "interrupted")
     }
@@ -54,12 +59,14 @@ impl Failure {
     }
 }
 
+/// How a call failed.
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let before_sending = error.delivery() == Delivery::NotSent;
+        let delivery = error.delivery();
         let exit = match error.kind() {
-            ErrorKind::InvalidArgument | ErrorKind::FailedPrecondition if before_sending => Exit::Usage,
-            ErrorKind::Unavailable | ErrorKind::NotFound => Exit::Unavailable,
+            ErrorKind::InvalidArgument | ErrorKind::FailedPrecondition if delivery == Delivery::NotSent => Exit::Usage,
+            // Whatever a handler says, it was there.
+            ErrorKind::Unavailable | ErrorKind::NotFound if delivery != Delivery::Executed => Exit::Unavailable,
             ErrorKind::DeadlineExceeded => Exit::Deadline,
             _ => Exit::Failed,
         };

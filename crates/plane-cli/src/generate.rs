@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Asks a worker for text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Fields")]
 pub struct GenerateRequest {
     /// The model that is asked.
     pub model: String,
@@ -15,12 +16,36 @@ pub struct GenerateRequest {
     #[serde(flatten)]
     pub input: Input,
     /// How it should answer.
-    #[serde(default, flatten)]
+    #[serde(flatten)]
     pub sampling: Sampling,
 }
 
+/// The fields of a request as they came. Reading an [`Input`] directly would say less about what is missing.
+#[derive(Deserialize)]
+struct Fields {
+    model: String,
+    messages: Option<Vec<Message>>,
+    prompt: Option<String>,
+    #[serde(flatten)]
+    sampling: Sampling,
+}
+
+impl TryFrom<Fields> for GenerateRequest {
+    type Error = &'static str;
+
+    fn try_from(fields: Fields) -> Result<Self, Self::Error> {
+        let Fields { model, messages, prompt, sampling } = fields;
+        let input = match (messages, prompt) {
+            (Some(messages), None) => Input::Messages(messages),
+            (None, Some(prompt)) => Input::Prompt(prompt),
+            _ => return Err("a request has either `messages` or `prompt`"),
+        };
+        Ok(Self { model, input, sampling })
+    }
+}
+
 /// What a model is given.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Input {
     /// A conversation to be continued.
@@ -156,6 +181,19 @@ mod tests {
         assert_eq!(request.input, Input::Prompt("hi".to_owned()));
         assert_eq!(request.sampling, Sampling { max_tokens: Some(3), ..Sampling::default() });
         assert_eq!(serde_json::to_string(&request).unwrap(), text);
+    }
+
+    #[test]
+    fn a_request_has_one_input() {
+        for (fields, ok) in [
+            (r#""prompt":"hi""#, true),
+            (r#""messages":[]"#, true),
+            (r#""prompt":"hi","messages":[]"#, false),
+            (r#""max_tokens":3"#, false),
+        ] {
+            let read = serde_json::from_str::<GenerateRequest>(&format!(r#"{{"model":"m",{fields}}}"#));
+            assert_eq!(read.is_ok(), ok, "{fields}: {read:?}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@
 mod config;
 pub use config::{
     Config, ConfigProblem, ConfigWarning, DiscoveryConfig, InvalidConfig, RpcHost, StaticInstance, Strictness,
-    TcpSettings,
+    TcpSettings, parse_duration, parse_size,
 };
 
 mod discovery;

@@ -1,5 +1,7 @@
 //! `plane call`
 
+use std::convert::Infallible;
+use std::future::{Future, pending};
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
@@ -7,7 +9,7 @@ use clap::Args;
 use http::{HeaderName, HeaderValue};
 use plane_core::typed::Codec;
 use plane_core::{EndpointId, InstanceId, Request};
-use plane_manager::NetworkManager;
+use plane_manager::{EndpointClient, NetworkManager};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -25,7 +27,7 @@ pub(super) struct CallArgs {
     /// The request as JSON; - reads it from stdin.
     json: String,
     /// Time that the call may take as a whole.
-    #[arg(long, default_value = "60s", value_parser = units::timeout)]
+    #[arg(long, default_value = "60s", value_name = "DURATION", value_parser = units::timeout)]
     timeout: Duration,
     /// A header of the request; may be repeated.
     #[arg(long, value_name = "NAME=VALUE", value_parser = header)]
@@ -34,6 +36,9 @@ pub(super) struct CallArgs {
     #[arg(long, value_name = "HEX")]
     instance: Option<InstanceId>,
 }
+
+/// How long nobody wonders why nothing happens.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once('=').ok_or("use NAME=VALUE")?;
@@ -63,7 +68,21 @@ pub(super) async fn run(args: CallArgs, manager: &NetworkManager) -> Result<(), 
         }
         Ok(())
     };
-    signals.unless(calling).await?
+    signals.unless(told_to_wait(&client, calling)).await?
+}
+
+/// Does `calling`, and says so if it has nobody to call for a while.
+async fn told_to_wait<T>(client: &EndpointClient, calling: impl Future<Output = T>) -> T {
+    let wait = async {
+        if client.ready(PATIENCE).await.is_err() {
+            eprintln!("waiting for an instance of {}", client.endpoint());
+        }
+        pending::<Infallible>().await
+    };
+    tokio::select! {
+        done = calling => done,
+        never = wait => match never {},
+    }
 }
 
 fn read_json(argument: String) -> Result<String, Failure> {
@@ -75,7 +94,11 @@ fn read_json(argument: String) -> Result<String, Failure> {
     } else {
         argument
     };
-    let refuse = |error| Failure::usage(format!("the request is no JSON: {error}"));
+    let refuse = |error| {
+        let what =
+            format!("the request is not JSON: {error}; quote it for the shell, as in '{{\"prompt\": \"Hello!\"}}'");
+        Failure::usage(what)
+    };
     serde_json::from_str::<IgnoredAny>(&json).map_err(refuse)?;
     Ok(json)
 }

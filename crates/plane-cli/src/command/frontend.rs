@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use plane_core::EndpointId;
 use plane_manager::NetworkManager;
 use tokio::net::TcpListener;
@@ -20,25 +21,25 @@ use crate::units;
 #[derive(Debug, Args)]
 pub(super) struct FrontendArgs {
     /// Address to listen on; 0.0.0.0 for all of this machine.
-    #[arg(long, default_value = "127.0.0.1")]
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     http_host: IpAddr,
-    /// Port to listen on; 0 lets the system choose, the line "ready" tells which.
-    #[arg(long, default_value_t = 8000)]
+    /// Port to listen on; 0 lets the system choose, the line that begins with "ready" tells which.
+    #[arg(long, value_name = "PORT", default_value_t = 8000)]
     http_port: u16,
     /// Endpoint that the workers serve.
     #[arg(long, default_value = super::DEFAULT_ENDPOINT)]
     endpoint: EndpointId,
     /// Model of workers that do not say which they serve, as those in DYN_STATIC_INSTANCES do not.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     default_model: Option<String>,
     /// Time that one request may take as a whole.
-    #[arg(long, default_value = "10m", value_parser = units::timeout)]
+    #[arg(long, default_value = "10m", value_name = "DURATION", value_parser = units::timeout)]
     request_timeout: Duration,
     /// Largest body of a request.
-    #[arg(long, default_value = "8MiB", value_parser = units::bytes)]
+    #[arg(long, default_value = "8MiB", value_name = "SIZE", value_parser = units::bytes)]
     body_limit: usize,
     /// Time that requests in flight may take to finish after Ctrl-C or SIGTERM. A second signal ends at once.
-    #[arg(long, default_value = "30s", value_parser = units::duration)]
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = units::duration)]
     drain_timeout: Duration,
 }
 

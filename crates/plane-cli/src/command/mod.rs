@@ -12,6 +12,7 @@ mod network;
 mod worker;
 
 use clap::{Args, Parser, Subcommand};
+use plane_core::Transport;
 
 use crate::exit::Failure;
 
@@ -22,8 +23,8 @@ Try it, in three terminals:
   curl -N http://127.0.0.1:8000/v1/chat/completions -H 'content-type: application/json' \\
     -d '{\"model\": \"echo\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello!\"}], \"stream\": true}'
 
-Frontend and worker find each other through a directory that all processes of one machine share. Answers go to
-stdout; logs and progress go to stderr.
+Frontend and worker find each other through a directory that your processes on this machine share.
+Answers go to stdout; logs and progress go to stderr.
 
 Environment:
   DYN_REQUEST_PLANE      what carries calls: tcp (default) or nats
@@ -32,9 +33,11 @@ Environment:
   RUST_LOG               what is logged, for example debug or plane_tcp=trace,info
 
 Exit codes:
-  0  it worked              3  nothing is there to be called, or it takes no calls
-  1  the call failed        4  the deadline passed
-  2  a flag, a variable or the input is wrong
+    0  it worked
+    1  the call failed
+    2  a flag, a variable or the input is wrong
+    3  nothing is there to be called, or it takes no calls
+    4  the deadline passed
   130  ended at once by a signal";
 
 /// Calls between the parts of a model server: an OpenAI-compatible frontend, workers, and single calls.
@@ -48,10 +51,11 @@ pub struct Cli {
 }
 
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of all commands")]
 struct Global {
     /// What carries calls: tcp or nats. Overrides DYN_REQUEST_PLANE.
-    #[arg(long, global = true, value_name = "PLANE")]
-    request_plane: Option<String>,
+    #[arg(long, global = true, value_name = "PLANE", value_parser = network::request_plane)]
+    request_plane: Option<Transport>,
     /// What is logged: error, warn, info, debug, trace, or a filter as in RUST_LOG, which it overrides.
     #[arg(long, global = true, value_name = "LEVEL")]
     log_level: Option<String>,

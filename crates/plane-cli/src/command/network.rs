@@ -1,21 +1,23 @@
 //! The manager that the environment and `--request-plane` ask for.
 
+use plane_core::Transport;
 use plane_manager::{Config, NetworkManager, Strictness};
 
 use crate::exit::Failure;
 
-const REQUEST_PLANE: &str = "DYN_REQUEST_PLANE";
+/// Reads the name of a request plane.
+pub(super) fn request_plane(name: &str) -> Result<Transport, String> {
+    match name.to_ascii_lowercase().as_str() {
+        "tcp" => Ok(Transport::Tcp),
+        "nats" => Ok(Transport::Nats),
+        _ => Err("Invalid request plane mode; use tcp or nats".to_owned()),
+    }
+}
 
 /// A manager of this environment, in which the flag takes the place of the variable.
-pub(super) fn manager(request_plane: Option<String>) -> Result<NetworkManager, Failure> {
-    let Some(mode) = request_plane else { return Ok(NetworkManager::from_env_strict()?) };
-    let vars = std::env::vars_os()
-        .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
-        .filter(|(name, _)| name != REQUEST_PLANE)
-        .chain([(REQUEST_PLANE.to_owned(), mode)]);
-    let config = Config::from_vars(vars, Strictness::Strict).map_err(|invalid| Failure::usage(invalid.to_string()))?;
-    for warning in &config.warnings {
-        tracing::warn!("{warning}");
-    }
-    Ok(NetworkManager::builder().config(config).build()?)
+pub(super) fn manager(request_plane: Option<Transport>) -> Result<NetworkManager, Failure> {
+    let strictness = if request_plane.is_some() { Strictness::Lenient } else { Strictness::Strict };
+    let mut config = Config::from_env(strictness).map_err(|invalid| Failure::usage(invalid.to_string()))?;
+    config.mode = request_plane.unwrap_or(config.mode);
+    NetworkManager::builder().config(config).build().map_err(|error| Failure::at_start(&error))
 }

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum};
-use plane_core::EndpointId;
+use plane_core::{EndpointId, Instance};
 use plane_manager::{NetworkManager, Service};
 
 use crate::engine::{Echo, Mock, MockConfig, OpenAi, OpenAiConfig};
@@ -17,7 +18,7 @@ use crate::worker::serve_model;
 #[derive(Debug, Args)]
 pub(super) struct WorkerArgs {
     /// Name of the model, as clients ask for it.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     model: String,
     /// What answers.
     #[arg(long, value_enum)]
@@ -26,7 +27,7 @@ pub(super) struct WorkerArgs {
     #[arg(long, default_value = super::DEFAULT_ENDPOINT)]
     endpoint: EndpointId,
     /// Time that calls in flight may take to finish after Ctrl-C or SIGTERM. A second signal ends at once.
-    #[arg(long, default_value = "30s", value_parser = units::duration)]
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = units::duration)]
     drain_timeout: Duration,
     #[command(flatten)]
     echo: EchoArgs,
@@ -50,7 +51,7 @@ enum EngineKind {
 #[command(next_help_heading = "Engine echo")]
 struct EchoArgs {
     /// Time before each token.
-    #[arg(long, default_value = "0ms", value_parser = units::duration)]
+    #[arg(long, default_value = "0ms", value_name = "DURATION", value_parser = units::duration)]
     token_delay: Duration,
 }
 
@@ -58,22 +59,22 @@ struct EchoArgs {
 #[command(next_help_heading = "Engine mock (one word counts as one token)")]
 struct MockArgs {
     /// Time to read one token of the prompt.
-    #[arg(long, default_value = "200us", value_parser = units::duration)]
+    #[arg(long, default_value = "200us", value_name = "DURATION", value_parser = units::duration)]
     prefill_per_token: Duration,
     /// Time from one token of the answer to the next.
-    #[arg(long, default_value = "10ms", value_parser = units::duration)]
+    #[arg(long, default_value = "10ms", value_name = "DURATION", value_parser = units::duration)]
     inter_token: Duration,
     /// Requests that are answered at once.
-    #[arg(long, default_value_t = 32, value_parser = at_least_one)]
+    #[arg(long, default_value_t = 32, value_name = "N", value_parser = at_least_one)]
     batch: usize,
     /// Requests that wait beyond those; one more is refused with 429.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_name = "N")]
     queue: usize,
     /// Tokens of an answer that max_tokens does not end earlier.
-    #[arg(long, default_value_t = 64)]
+    #[arg(long, default_value_t = 64, value_name = "N")]
     output_tokens: u32,
     /// Chooses the words of requests without a seed.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
 }
 
@@ -84,7 +85,7 @@ struct OpenAiArgs {
     #[arg(long, value_name = "URL", required_if_eq("engine", "openai"))]
     upstream: Option<String>,
     /// Model to ask the server for, if it is not called as it is here.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     upstream_model: Option<String>,
     /// Variable that holds the server's API key.
     #[arg(long, value_name = "NAME")]
@@ -98,9 +99,10 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 pub(super) async fn run(args: WorkerArgs, manager: &NetworkManager) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let drain_timeout = args.drain_timeout;
+    let model = args.model.clone();
     let service = signals.unless(serve(args, manager)).await??;
-    let instance = service.instance();
-    eprintln!("ready: worker at {}, instance {} of {}", instance.address, instance.id, instance.endpoint);
+    let Instance { endpoint, id, address, .. } = service.instance();
+    eprintln!("ready: worker of the model {model:?} at {address}, instance {id} of {endpoint}");
     signals.next().await;
     tracing::info!(?drain_timeout, "draining; a second signal ends at once");
     let report = signals.unless(manager.drain(Instant::now() + drain_timeout)).await?;
@@ -118,7 +120,7 @@ async fn serve(args: WorkerArgs, manager: &NetworkManager) -> Result<Service, Fa
         EngineKind::Mock => serve_model(manager, endpoint, &model, Mock::new(args.mock.config())).await,
         EngineKind::Openai => serve_model(manager, endpoint, &model, args.openai.engine()?).await,
     };
-    Ok(service?)
+    service.map_err(|error| Failure::at_start(&error))
 }
 
 impl MockArgs {

@@ -38,6 +38,7 @@ fn help_has_an_example_for_each_thing() {
 fn a_bad_flag_is_named() {
     for (args, names) in [
         (&["worker"][..], "--model"),
+        (&["worker", "--model", "", "--engine", "echo"], "--model"),
         (&["worker", "--model", "m", "--engine", "gpt"], "gpt"),
         (&["worker", "--model", "m", "--engine", "openai"], "--upstream"),
         (&["worker", "--model", "m", "--engine", "openai", "--upstream", "nowhere"], "nowhere"),
@@ -62,6 +63,8 @@ fn a_bad_variable_is_named() {
     let call = ["call", "a.b.c", "{}"];
     refused(&call, &[("DYN_REQUEST_PLANE", "pigeon")], 2, "Invalid request plane mode");
     refused(&call, &[("DYN_TCP_POOL_SIZE", "many")], 2, "DYN_TCP_POOL_SIZE");
+    refused(&call, &[("DYN_REQUEST_PLANE", "nats")], 2, "DYN_REQUEST_PLANE=tcp");
+    refused(&call, &[("DYN_DISCOVERY_DIR", "/proc/none")], 2, "DYN_DISCOVERY_DIR");
     refused(&call, &[("RUST_LOG", "a=b=c")], 2, "RUST_LOG");
 }
 
@@ -76,4 +79,6 @@ fn a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
     refused(&["frontend", "--http-port", &port], &[("DYN_DISCOVERY_BACKEND", "mem")], 2, &port);
+    let vars = [("DYN_DISCOVERY_BACKEND", "mem"), ("DYN_TCP_RPC_HOST", "127.0.0.1"), ("DYN_TCP_RPC_PORT", &port)];
+    refused(&["worker", "--model", "m", "--engine", "mock"], &vars, 2, "DYN_TCP_RPC_PORT");
 }

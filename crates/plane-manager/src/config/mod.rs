@@ -15,6 +15,7 @@ pub use discovery::{DiscoveryConfig, StaticInstance};
 pub use host::RpcHost;
 pub use problem::{ConfigProblem, ConfigWarning, InvalidConfig};
 pub use tcp::TcpSettings;
+pub use values::{parse_duration, parse_size};
 
 use problem::Findings;
 use raw::Raw;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::host::RpcHost;
 use super::problem::{ConfigProblem, Findings};
 use super::raw::{self, Raw};
-use super::values;
+use super::values::{parse_duration, parse_size};
 
 const MIB: usize = 1024 * 1024;
 
@@ -59,7 +59,7 @@ impl TcpSettings {
         let default = Self::default();
         let mut check = Check { findings };
         let max_message_size = check
-            .ranged(raw::TCP_MAX_MESSAGE_SIZE, &raw.tcp_max_message_size, values::size, 1..=1024 * MIB, MAX_SIZE)
+            .ranged(raw::TCP_MAX_MESSAGE_SIZE, &raw.tcp_max_message_size, parse_size, 1..=1024 * MIB, MAX_SIZE)
             .unwrap_or(default.max_message_size);
         let shrink_accepted = format!("0 bytes to DYN_TCP_MAX_MESSAGE_SIZE ({max_message_size} bytes)");
         let count = |text: &str| text.parse::<usize>().ok();
@@ -81,19 +81,19 @@ impl TcpSettings {
                 .ranged(
                     raw::TCP_SHRINK_MESSAGE_SIZE,
                     &raw.tcp_shrink_message_size,
-                    values::size,
+                    parse_size,
                     0..=max_message_size,
                     &shrink_accepted,
                 )
                 .unwrap_or(default.shrink_message_size.min(max_message_size)),
             request_timeout: check
-                .ranged(raw::TCP_REQUEST_TIMEOUT, &raw.tcp_request_timeout, values::duration, timeouts.clone(), TIMEOUT)
+                .ranged(raw::TCP_REQUEST_TIMEOUT, &raw.tcp_request_timeout, parse_duration, timeouts.clone(), TIMEOUT)
                 .unwrap_or(default.request_timeout),
             pool_size: check
                 .ranged(raw::TCP_POOL_SIZE, &raw.tcp_pool_size, count, 1..=10_000, "1 to 10000 connections")
                 .unwrap_or(default.pool_size),
             connect_timeout: check
-                .ranged(raw::TCP_CONNECT_TIMEOUT, &raw.tcp_connect_timeout, values::duration, timeouts, TIMEOUT)
+                .ranged(raw::TCP_CONNECT_TIMEOUT, &raw.tcp_connect_timeout, parse_duration, timeouts, TIMEOUT)
                 .unwrap_or(default.connect_timeout),
             channel_buffer: check
                 .ranged(raw::TCP_CHANNEL_BUFFER, &raw.tcp_channel_buffer, count, 1..=1_000_000, "1 to 1000000 requests")

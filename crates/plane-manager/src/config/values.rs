@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-/// `10`, `0.5` (seconds), `500ms`, `3s`, `2m`, `1h`; in any case, with or without a space before the unit.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+/// Reads a duration as every variable is read: `10`, `0.5` (seconds), `200us`, `500ms`, `3s`, `2m`, `1h`; in any case, with
+/// or without a space before the unit. `None` if it is none, or longer than a year.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     let seconds_each = match unit.as_str() {
         "" | "s" => 1.0,
@@ -22,9 +24,10 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 /// No setting takes more; arithmetic with it cannot overflow.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
-/// `1048576`, `32MiB`, `32MB`, `64k`: bytes, or a number and a unit in any case. `MB` is a million bytes, `MiB` and `M`
-/// are 1,048,576.
-pub(super) fn size(text: &str) -> Option<usize> {
+/// Reads a size as every variable is read: `1048576`, `32MiB`, `32MB`, `64k`: bytes, or a number and a unit in any case. `MB` is a million bytes, `MiB` and `M`
+/// are 1,048,576. `None` if it is none.
+#[must_use]
+pub fn parse_size(text: &str) -> Option<usize> {
     let (number, unit) = split_unit(text)?;
     let bytes_each: u64 = match unit.as_str() {
         "" | "b" => 1,
@@ -53,7 +56,7 @@ mod tests {
 
     #[test]
     fn durations() {
-        let millis = |text| duration(text).map(|duration| duration.as_millis());
+        let millis = |text| parse_duration(text).map(|duration| duration.as_millis());
         for (text, expected) in [
             ("10", 10_000),
             ("0.5", 500),
@@ -85,7 +88,7 @@ mod tests {
             "s",
             "9".repeat(400).as_str(),
         ] {
-            assert_eq!(duration(text), None, "{text:?}");
+            assert_eq!(parse_duration(text), None, "{text:?}");
         }
     }
 
@@ -104,12 +107,12 @@ mod tests {
             ("1kb", 1_000),
             ("7B", 7),
         ] {
-            assert_eq!(size(text), Some(expected), "{text}");
+            assert_eq!(parse_size(text), Some(expected), "{text}");
         }
         for text in
             ["", "-1", "many", "1.5MiB", "32TiB", "32 M iB", "MiB", "99999999999999999999", "18446744073709551615k"]
         {
-            assert_eq!(size(text), None, "{text:?}");
+            assert_eq!(parse_size(text), None, "{text:?}");
         }
     }
 }

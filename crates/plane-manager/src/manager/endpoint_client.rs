@@ -215,15 +215,17 @@ impl EndpointClient {
         let patience = self.manager.config.tcp.request_timeout;
         let remaining = deadline.map(|at| Instant::from_std(at).saturating_duration_since(Instant::now()));
         let ready = self.ready(remaining.map_or(patience, |remaining| remaining.min(patience))).await;
-        match expired(self.endpoint(), deadline) {
-            Some(expired) if ready.is_err() => Err(expired),
-            _ => ready,
-        }
+        ready.map_err(|nobody| match expired(self.endpoint(), deadline) {
+            // Late, and this is why.
+            Some(_) => Error::new(ErrorKind::DeadlineExceeded, Delivery::NotSent, nobody.to_string()),
+            None => nobody,
+        })
     }
 
     fn nobody(&self, waited: Option<Duration>) -> Error {
         let (endpoint, place) = (self.endpoint(), self.manager.discovery.describe());
-        let waited = waited.map_or_else(String::new, |time| format!(" within {time:?}"));
+        let whole_millis = |time: Duration| Duration::from_secs_f64((time.as_secs_f64() * 1e3).ceil() / 1e3);
+        let waited = waited.map_or_else(String::new, |time| format!(" within {:?}", whole_millis(time)));
         let wanted = if self.shared.selection.is_some() { "wanted " } else { "" };
         let what = format!(
             "no {wanted}instance of {endpoint} was found{waited}; looked in {place}. Start one that uses the same discovery"

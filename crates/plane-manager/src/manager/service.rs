@@ -82,7 +82,7 @@ impl Service {
         let instance = Instance { endpoint, id, address, metadata };
         let published = manager.discovery.publish(instance.clone()).await?;
         let announcement = manager.announcements.add(published);
-        tracing::info!(endpoint = %instance.endpoint, instance = %instance.id, address = %instance.address, "serving");
+        tracing::debug!(endpoint = %instance.endpoint, instance = %instance.id, address = %instance.address, "serving");
         Ok(Self { instance, announcement, registration: Some(registration), _manager: manager.clone() })
     }
 

@@ -160,7 +160,7 @@ fn missing(mode: Transport) -> Error {
         }
         Transport::Mem => "the mem transport needs a network: give the builder one with mem_network".to_owned(),
         other => format!(
-            "{REQUEST_PLANE}={other}, but this build has no transport of that name yet: set {REQUEST_PLANE}=tcp or leave it unset"
+            "this build cannot carry calls over {other} yet; use tcp, which is the default ({REQUEST_PLANE}=tcp)"
         ),
     };
     Error::new(ErrorKind::FailedPrecondition, Delivery::NotSent, what)

@@ -19,10 +19,9 @@ pub(super) fn client(config: ClientConfig) -> Client {
 /// Binds the server and spawns the task that accepts its connections. The task ends with what is returned.
 pub(super) async fn serve(settings: &TcpSettings) -> Result<Served, Error> {
     let listening = listening(settings)?;
-    let bind = listening.bind;
     let (server, driver) =
         TcpServer::bind(settings.server_config(listening.bind, listening.advertise)?).await.map_err(|error| {
-            let what = format!("cannot listen on {bind} (set by {TCP_RPC_HOST} and {TCP_RPC_PORT}): {error}");
+            let what = format!("{error}; {TCP_RPC_HOST} and {TCP_RPC_PORT} choose another address");
             Error::new(error.kind(), Delivery::NotSent, what).with_source(error)
         })?;
     Ok(Served { server: Arc::new(server), _accepting: Some(AbortOnDropHandle::new(tokio::spawn(driver))) })
