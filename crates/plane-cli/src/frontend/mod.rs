@@ -47,7 +47,8 @@ impl Frontend {
     pub fn new(manager: &NetworkManager, config: FrontendConfig) -> Self {
         let FrontendConfig { endpoint, default_model, request_timeout, body_limit } = config;
         let models = models::Models::new(manager, endpoint, default_model);
-        let app = routes::App { models, metrics: metrics::Metrics::new(), request_timeout };
+        let discovery = manager.discovery().clone();
+        let app = routes::App { models, discovery, metrics: metrics::Metrics::new(), request_timeout };
         Self { router: routes::router(app, body_limit) }
     }
 

@@ -12,6 +12,8 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, StatusCode};
+use plane_core::Health;
+use plane_manager::Discovery;
 use serde_json::json;
 
 use super::metrics::{Metrics, Observed};
@@ -24,6 +26,7 @@ use crate::openai::{Answer, ApiError, Question, Route};
 #[derive(Debug)]
 pub(super) struct App {
     pub(super) models: Models,
+    pub(super) discovery: Arc<dyn Discovery>,
     pub(super) metrics: Metrics,
     pub(super) request_timeout: Duration,
 }
@@ -118,12 +121,22 @@ async fn list_models(State(app): State<Arc<App>>) -> Response {
 
 async fn health(State(app): State<Arc<App>>) -> Response {
     let (models, endpoint) = (app.models.live(), app.models.endpoint());
-    if models.is_empty() {
-        let message = format!("no model has a live worker at {endpoint}");
-        let body = json!({"status": "unavailable", "endpoint": endpoint, "models": models, "message": message});
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
+    let nobody = models.is_empty().then(|| format!("no model has a live worker at {endpoint}"));
+    let trouble = match app.discovery.health() {
+        Health::Degraded(trouble) | Health::Unavailable(trouble) => Some(trouble),
+        _ => None,
+    };
+    let (http, status) = match (&nobody, &trouble) {
+        (Some(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        (None, Some(_)) => (StatusCode::OK, "degraded"),
+        (None, None) => (StatusCode::OK, "ok"),
+    };
+    let mut body = json!({"status": status, "endpoint": endpoint, "models": models});
+    let messages = Vec::from_iter(nobody.into_iter().chain(trouble));
+    if !messages.is_empty() {
+        body["message"] = messages.join("; ").into();
     }
-    Json(json!({"status": "ok", "endpoint": endpoint, "models": models})).into_response()
+    (http, Json(body)).into_response()
 }
 
 async fn metrics(State(app): State<Arc<App>>) -> Response {
