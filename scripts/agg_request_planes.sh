@@ -7,7 +7,8 @@ usage() {
 Usage: scripts/agg_request_planes.sh [--tcp | --nats] [--model NAME] [--engine ENGINE] [--port PORT] [-- WORKER_FLAGS...]
 
 Starts one worker and one OpenAI-compatible frontend that find each other, waits until requests can be answered,
-prints a request to try, and stops both on Ctrl-C.
+prints a request to try, and stops both on Ctrl-C once they have finished their answers; a second Ctrl-C stops them at
+once.
 
   --tcp            carry calls over TCP (the default)
   --nats           carry calls over NATS; not available in this version
@@ -47,11 +48,17 @@ if [ -z "$bin" ]; then
 fi
 [ -x "$bin" ] || fail "there is no binary at $bin (PLANE_BIN)" 2
 
+# Each process gets a group of its own: the terminal's Ctrl-C would reach them beside the signal that is passed on here,
+# and a second signal cuts off what they still finish.
+set -m
 pids=()
+pass_on() { [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true; }
 stop() {
-    trap - EXIT INT TERM
-    [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true
-    wait
+    trap - EXIT
+    trap pass_on INT TERM
+    pass_on
+    # A signal ends the wait early.
+    until wait; do :; done
 }
 trap stop EXIT
 trap 'exit 130' INT

@@ -3,6 +3,7 @@
 #[path = "suite/http.rs"]
 mod http;
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -20,7 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// `plane` in an environment of its own.
 fn plane(directory: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_plane"));
+    program(env!("CARGO_BIN_EXE_plane"), directory, args)
+}
+
+fn program(program: &str, directory: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DYN_")) {
         command.env_remove(name);
     }
@@ -94,9 +99,13 @@ impl Deployment {
         http_client().post(format!("{}/v1/chat/completions", self.url)).json(&body).send().await.unwrap()
     }
 
-    async fn workers(&self) -> u64 {
+    async fn health(&self) -> Value {
         let health = http_client().get(format!("{}/health", self.url)).send().await.unwrap();
-        health.json::<Value>().await.unwrap()["models"]["m"].as_u64().unwrap_or(0)
+        health.json().await.unwrap()
+    }
+
+    async fn workers(&self) -> u64 {
+        self.health().await["models"]["m"].as_u64().unwrap_or(0)
     }
 
     /// Asks until the frontend knows of this many workers.
@@ -152,6 +161,27 @@ async fn a_worker_asked_to_end_finishes_what_it_says() {
 }
 
 #[tokio::test]
+async fn a_frontend_that_cannot_look_for_workers_says_so_and_calls_those_it_knows() {
+    let mut plane = Deployment::start().await;
+    let (real, link) = (plane.directory.path().join("real"), plane.directory.path().join("link"));
+    std::fs::create_dir(&real).unwrap();
+    symlink(&real, &link).unwrap();
+    plane.frontend = Running::start(&link, &["frontend", "--http-port", "0"]).await;
+    plane.url = plane.frontend.ready.strip_prefix("frontend at ").unwrap().to_owned();
+    let _worker = Running::start(&link, &["worker", "--model", "m", "--engine", "echo"]).await;
+    plane.until_workers(1).await;
+    // At one stroke there is a file where the directory was.
+    let (file, other) = (plane.directory.path().join("file"), plane.directory.path().join("other"));
+    std::fs::write(&file, "").unwrap();
+    symlink(&file, &other).unwrap();
+    std::fs::rename(&other, &link).unwrap();
+    timeout(PATIENCE, async { while plane.health().await["status"] != "degraded" {} }).await.unwrap();
+    let message = plane.health().await["message"].to_string();
+    assert!(message.contains(link.to_str().unwrap()), "{message}");
+    assert_eq!(plane.chat().await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_a_worker_at_once() {
     let plane = Deployment::start().await;
     let worker = plane.worker("1h").await;
@@ -162,6 +192,37 @@ async fn a_second_signal_ends_a_worker_at_once() {
     worker.signal("TERM").await;
     assert_eq!(worker.end().await.code(), Some(130));
     assert_eq!(events.next().await.unwrap().unwrap().0, "error");
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> String {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().port().to_string()
+}
+
+#[tokio::test]
+async fn the_script_runs_a_deployment_and_leaves_nothing_behind() {
+    const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/agg_request_planes.sh");
+    let (directory, port) = (TempDir::new().unwrap(), free_port());
+    let pace = ["--", "--prefill-per-token", "0", "--inter-token", "50ms", "--output-tokens", "20"];
+    let args = [&["--tcp", "--port", &port, "--model", "m", "--engine", "mock"][..], &pace].concat();
+    let mut command = program("bash", directory.path(), &[&[SCRIPT][..], &args].concat());
+    let mut script =
+        command.env("PLANE_BIN", env!("CARGO_BIN_EXE_plane")).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+    let mut lines = BufReader::new(script.stdout.take().unwrap()).lines();
+    let up = async { while lines.next_line().await.unwrap().unwrap() != "Ctrl-C stops it." {} };
+    timeout(PATIENCE, up).await.unwrap();
+    let url = format!("http://127.0.0.1:{port}");
+    let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true});
+    let asked = http_client().post(format!("{url}/v1/chat/completions")).json(&body).send();
+    let events = first_text(asked.await.unwrap()).await;
+    // As a terminal does: to the whole group.
+    let group = format!("-{}", script.id().unwrap());
+    assert!(Command::new("kill").args(["-s", "INT", "--", &group]).status().await.unwrap().success());
+    assert_eq!(timeout(PATIENCE, events.rest()).await.unwrap().last().unwrap(), "[DONE]");
+    assert_eq!(timeout(PATIENCE, script.wait()).await.unwrap().unwrap().code(), Some(130));
+    assert!(http_client().get(format!("{url}/health")).send().await.is_err());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[tokio::test]
@@ -179,9 +240,12 @@ async fn a_call_from_a_shell_answers_in_lines_and_exit_codes() {
     let undecodable = plane.call(&[r#"{"prompt": "hi"}"#]).await;
     assert_eq!(undecodable.status.code(), Some(1));
     let other_model = plane.call(&[r#"{"model": "other", "prompt": "hi"}"#]).await;
-    assert_eq!(other_model.status.code(), Some(3));
+    assert_eq!(other_model.status.code(), Some(1));
     let nobody = plane.call(&["{}", "--instance", "1"]).await;
     assert_eq!(nobody.status.code(), Some(3));
+    let no_instance = ["call", "dynamo.backend.other", "{}", "--timeout", "100ms"];
+    let late = self::plane(plane.directory.path(), &no_instance).output().await.unwrap();
+    assert_eq!(late.status.code(), Some(4));
     let reserved = plane.call(&["{}", "--header", "plane-x=1"]).await;
     assert_eq!(reserved.status.code(), Some(2));
 }
