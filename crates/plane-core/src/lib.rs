@@ -11,8 +11,9 @@
 //! - `headers`: metadata of a request or response, and its limits.
 //! - `body`, `message`: the messages of a call ([`Body`], [`Request`], [`Response`]).
 //! - `context`, `handler`: what a handler is given and what it is ([`Context`], [`Handler`]).
-//! - `transport`: the two traits at the transport seam.
+//! - `report`: what clients and servers tell of themselves.
 //! - `endpoints`: the table of handlers behind every server: admission, counting, drain.
+//! - `transport`: the two traits at the transport seam.
 //! - [`typed`]: payloads as values, in MessagePack or JSON.
 //! - [`mem`]: the in-process transport.
 //! - [`frame`]: the frames of "plane/1" and their decoder.
@@ -44,11 +45,14 @@ pub use context::{AbortReason, CallInfo, Canceller, Context, Peer, contain_panic
 mod handler;
 pub use handler::{BoxFuture, Handler, HandlerFn, handler_fn};
 
-mod transport;
-pub use transport::{ClientStats, DrainReport, Health, RequestPlaneClient, RequestPlaneServer, ServerStats};
+mod report;
+pub use report::{ClientStats, DrainReport, Health, ServerStats};
 
 mod endpoints;
 pub use endpoints::{AdmissionLimits, Admitted, Endpoints, Outcome, Pace, Registration};
+
+mod transport;
+pub use transport::{RequestPlaneClient, RequestPlaneServer};
 
 pub mod typed;
 

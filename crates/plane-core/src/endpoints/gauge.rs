@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use crate::transport::DrainReport;
+use crate::report::DrainReport;
 
 /// What a server has done so far.
 #[derive(Default)]

@@ -30,8 +30,8 @@ use crate::endpoints::served::{Served, Shared};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::handler::Handler;
 use crate::name::{EndpointId, InstanceId};
+use crate::report::{DrainReport, ServerStats};
 use crate::status::Status;
-use crate::transport::{DrainReport, ServerStats};
 
 /// What a refused caller is told to wait; one in the queue would wait longer.
 const RETRY_AFTER: Duration = Duration::from_millis(100);

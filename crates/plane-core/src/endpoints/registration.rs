@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::address::Instance;
 use crate::endpoints::served::{Served, Shared};
-use crate::transport::DrainReport;
+use crate::report::DrainReport;
 
 /// A handler's place in a server's table. Dropping it takes the handler out; its calls in flight go on.
 #[must_use = "dropping a registration unregisters the handler"]

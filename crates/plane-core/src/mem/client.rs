@@ -17,7 +17,8 @@ use crate::error::{Delivery, Error, ErrorKind};
 use crate::handler::BoxFuture;
 use crate::headers::{HeaderLimits, check_headers};
 use crate::message::{Request, Response};
-use crate::transport::{ClientStats, DrainReport, Health, RequestPlaneClient};
+use crate::report::{ClientStats, DrainReport, Health};
+use crate::transport::RequestPlaneClient;
 
 /// Makes calls to the servers of one in-process network.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::endpoints::Outcome;
-use crate::transport::ClientStats;
+use crate::report::ClientStats;
 
 /// Counts calls so that each is in exactly one outcome, and a reader never sees a sum that is off.
 #[derive(Debug, Clone, Default)]

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 
 use crate::context::{AbortReason, Canceller};
-use crate::transport::DrainReport;
+use crate::report::DrainReport;
 
 /// The calls in flight of one side: they can be waited for, and aborted together.
 #[derive(Debug, Clone, Default)]

@@ -12,7 +12,8 @@ use crate::endpoints::{Endpoints, Registration};
 use crate::error::Error;
 use crate::handler::{BoxFuture, Handler};
 use crate::name::{EndpointId, InstanceId};
-use crate::transport::{DrainReport, Health, RequestPlaneServer, ServerStats};
+use crate::report::{DrainReport, Health, ServerStats};
+use crate::transport::RequestPlaneServer;
 
 /// Answers calls of the same process, for any number of endpoints at one name.
 ///
