@@ -74,6 +74,12 @@ impl Mock {
             every: self.config.inter_token,
         }
     }
+
+    fn full(&self) -> Status {
+        let MockConfig { batch, queue, .. } = self.config;
+        let what = format!("the engine is full: {batch} requests in the batch (--batch) and {queue} waiting (--queue)");
+        Status::resource_exhausted(what).with_retry_after(RETRY_AFTER)
+    }
 }
 
 impl Engine for Mock {
@@ -90,14 +96,6 @@ impl Engine for Mock {
                 yield chunk?;
             }
         }))
-    }
-}
-
-impl Mock {
-    fn full(&self) -> Status {
-        let MockConfig { batch, queue, .. } = self.config;
-        let what = format!("the engine is full: {batch} requests in the batch (--batch) and {queue} waiting (--queue)");
-        Status::resource_exhausted(what).with_retry_after(RETRY_AFTER)
     }
 }
 

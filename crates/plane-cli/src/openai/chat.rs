@@ -33,7 +33,7 @@ struct ChatMessage {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text or a list of parts")]
 enum Content {
     Text(String),
     Parts(Vec<Part>),

@@ -2,18 +2,16 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use plane_core::{Address, Delivery, EndpointId, Error, ErrorKind, Instance, InstanceId, Request, Response};
-use tokio::time::Instant;
 
 use super::budget::RetryBudget;
+use super::known::Known;
 use super::retry::{ATTEMPTS, expired, may_go_elsewhere};
-use super::selection::Selection;
 use super::{Inner, IntoRequest};
 use crate::balance::InstancePicker;
-use crate::discovery::{ANY_INSTANCE, InstanceSet, InstanceWatch};
+use crate::discovery::{ANY_INSTANCE, InstanceSet};
 
 /// Calls one endpoint, whichever instance answers. Clones share the turns of the instances and the budget of retries.
 ///
@@ -24,17 +22,13 @@ use crate::discovery::{ANY_INSTANCE, InstanceSet, InstanceWatch};
 pub struct EndpointClient {
     manager: Arc<Inner>,
     shared: Arc<Shared>,
-    watch: InstanceWatch,
     pinned: Option<InstanceId>,
 }
 
 struct Shared {
-    endpoint: EndpointId,
+    known: Known,
     picker: Arc<dyn InstancePicker>,
     budget: Arc<RetryBudget>,
-    selection: Option<Selection>,
-    /// Whether there ever was an instance. If so, none now means that they are gone, not that they are still to come.
-    seen: AtomicBool,
 }
 
 /// Where one try goes. Cheap to copy out of the set, unlike an instance with its metadata.
@@ -52,59 +46,37 @@ impl From<&Instance> for Target {
     }
 }
 
-impl Shared {
-    fn may_call(&self, instance: &Instance) -> bool {
-        self.selection.as_ref().is_none_or(|selection| selection.contains(instance))
-    }
-}
-
 impl EndpointClient {
     pub(super) fn new(manager: Arc<Inner>, endpoint: EndpointId) -> Self {
-        let watch = manager.discovery.watch(&endpoint);
-        let shared = Shared {
-            endpoint,
-            picker: (manager.new_picker)(),
-            budget: Arc::default(),
-            selection: None,
-            seen: AtomicBool::new(false),
-        };
-        Self { manager, shared: Arc::new(shared), watch, pinned: None }
+        let known = Known::new(endpoint, manager.discovery.clone());
+        Self::of(manager, known, Arc::default())
+    }
+
+    fn of(manager: Arc<Inner>, known: Known, budget: Arc<RetryBudget>) -> Self {
+        let shared = Shared { known, picker: (manager.new_picker)(), budget };
+        Self { manager, shared: Arc::new(shared), pinned: None }
     }
 
     /// What is called.
     #[must_use]
     pub fn endpoint(&self) -> &EndpointId {
-        &self.shared.endpoint
+        self.shared.known.endpoint()
     }
 
     /// The instances that are known now and may be called.
     #[must_use]
     pub fn instances(&self) -> InstanceSet {
-        let all = self.watch.borrow().clone();
-        match &self.shared.selection {
-            Some(selection) => selection.of(&all),
-            None => all,
-        }
+        self.shared.known.now()
     }
 
     /// A client that calls only the instances that `wanted` is true for, for example those whose metadata name a model.
     ///
-    /// It gives each of them its turn, whatever others are called, and shares the budget of retries with this one. It
-    /// asks `wanted` once per change of the set, about each instance.
+    /// It gives each of them its turn, whatever others are called, and shares the budget of retries with this one.
+    /// `wanted` is asked when the set changes, not for each call.
     #[must_use]
     pub fn only(&self, wanted: impl Fn(&Instance) -> bool + Send + Sync + 'static) -> Self {
-        let outer = self.shared.clone();
-        let both = move |instance: &Instance| outer.may_call(instance) && wanted(instance);
-        let shared = Shared {
-            endpoint: self.endpoint().clone(),
-            picker: (self.manager.new_picker)(),
-            budget: self.shared.budget.clone(),
-            selection: Some(Selection::new(both)),
-            seen: AtomicBool::new(false),
-        };
-        let only = Self { shared: Arc::new(shared), ..self.clone() };
-        only.look();
-        only
+        let only = Self::of(self.manager.clone(), self.shared.known.only(wanted), self.shared.budget.clone());
+        Self { pinned: self.pinned, ..only }
     }
 
     /// The same client, calling just this instance. Nothing is retried elsewhere.
@@ -121,11 +93,7 @@ impl EndpointClient {
     /// # Cancel safety
     /// May be dropped and called again at any time.
     pub async fn ready(&self, timeout: Duration) -> Result<(), Error> {
-        let mut watch = self.watch.clone();
-        let wanted = |instance: &Instance| self.shared.may_call(instance);
-        // Whether it was in time shows in the set.
-        let _ = tokio::time::timeout(timeout, watch.wait_for(|all| all.iter().any(wanted))).await;
-        if self.look().is_empty() { Err(self.nobody(Some(timeout))) } else { Ok(()) }
+        self.shared.known.ready(timeout).await
     }
 
     /// Calls the endpoint. Takes a [`Request`], or just a body.
@@ -146,7 +114,7 @@ impl EndpointClient {
             return Err(Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what));
         }
         self.shared.budget.earn();
-        self.wait_for_first(request.deadline).await?;
+        self.shared.known.first(self.manager.config.tcp.request_timeout, request.deadline).await?;
         let mut tried = Vec::new();
         let mut target = self.pick(request.instance)?;
         loop {
@@ -175,62 +143,19 @@ impl EndpointClient {
     /// The request and an instance that it has not been to, unless there is none, no time, or too much is retried.
     fn another_try(&self, spare: Option<Request>, tried: &[InstanceId]) -> Option<(Target, Request)> {
         let request = spare.filter(|request| expired(self.endpoint(), request.deadline).is_none())?;
-        let instances = self.look();
+        let instances = self.instances();
         let instance = self.shared.picker.pick(&instances, tried)?;
         self.shared.budget.spend().then(|| (instance.into(), request))
     }
 
     fn pick(&self, wanted: Option<InstanceId>) -> Result<Target, Error> {
-        let instances = self.look();
-        let Some(id) = self.pinned.or(wanted) else {
-            return self.shared.picker.pick(&instances, &[]).map(Target::from).ok_or_else(|| self.nobody(None));
-        };
-        instances.iter().find(|instance| instance.id == id).map(Target::from).ok_or_else(|| {
-            let place = self.manager.discovery.describe();
-            let what = format!("{} has no instance {id}; looked in {place}", self.endpoint());
-            Error::new(ErrorKind::NotFound, Delivery::NotSent, what)
-        })
-    }
-
-    /// The instances that are known now; remembers whether there were any.
-    fn look(&self) -> InstanceSet {
         let instances = self.instances();
-        if !instances.is_empty() && !self.shared.seen.load(Ordering::Relaxed) {
-            self.shared.seen.store(true, Ordering::Relaxed);
-        }
-        instances
-    }
-
-    /// Takes no `&Request`: held across an await, it would keep the future of a call from being `Send`.
-    async fn wait_for_first(&self, deadline: Option<std::time::Instant>) -> Result<(), Error> {
-        if let Some(expired) = expired(self.endpoint(), deadline) {
-            return Err(expired);
-        }
-        if !self.look().is_empty() {
-            return Ok(());
-        }
-        if self.shared.seen.load(Ordering::Relaxed) {
-            return Err(self.nobody(None));
-        }
-        let patience = self.manager.config.tcp.request_timeout;
-        let remaining = deadline.map(|at| Instant::from_std(at).saturating_duration_since(Instant::now()));
-        let ready = self.ready(remaining.map_or(patience, |remaining| remaining.min(patience))).await;
-        ready.map_err(|nobody| match expired(self.endpoint(), deadline) {
-            // Late, and this is why.
-            Some(_) => Error::new(ErrorKind::DeadlineExceeded, Delivery::NotSent, nobody.to_string()),
-            None => nobody,
-        })
-    }
-
-    fn nobody(&self, waited: Option<Duration>) -> Error {
-        let (endpoint, place) = (self.endpoint(), self.manager.discovery.describe());
-        let whole_millis = |time: Duration| Duration::from_secs_f64((time.as_secs_f64() * 1e3).ceil() / 1e3);
-        let waited = waited.map_or_else(String::new, |time| format!(" within {:?}", whole_millis(time)));
-        let wanted = if self.shared.selection.is_some() { "wanted " } else { "" };
-        let what = format!(
-            "no {wanted}instance of {endpoint} was found{waited}; looked in {place}. Start one that uses the same discovery"
-        );
-        Error::new(ErrorKind::Unavailable, Delivery::NotSent, what)
+        let Shared { known, picker, .. } = &*self.shared;
+        let target = match self.pinned.or(wanted) {
+            Some(id) => instances.iter().find(|instance| instance.id == id).ok_or_else(|| known.not_this(id)),
+            None => picker.pick(&instances, &[]).ok_or_else(|| known.nobody(None)),
+        };
+        target.map(Target::from)
     }
 }
 

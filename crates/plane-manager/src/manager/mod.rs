@@ -4,6 +4,7 @@ mod budget;
 mod builder;
 mod endpoint_client;
 mod into_request;
+mod known;
 mod retry;
 mod selection;
 mod service;
