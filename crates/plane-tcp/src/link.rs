@@ -105,7 +105,8 @@ impl Link {
     }
 
     /// The same for a caller that then writes in place if its call is the only one: on an idle connection that is
-    /// quicker than waking the driver.
+    /// quicker than waking the driver. Should the call be due before the driver's timer fires, the look at the answer
+    /// that follows wakes it.
     pub(crate) fn with_write<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
         let mut state = self.state.lock();
         let result = change(&mut state.connection);

@@ -37,8 +37,12 @@ fn endpoint(name: &str) -> EndpointId {
 
 impl World {
     async fn start() -> Self {
+        Self::start_with(connection()).await
+    }
+
+    async fn start_with(connection: ConnectionConfig) -> Self {
         let bind = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let config = ServerConfig::new(Listen::Tcp { bind, advertise: None }).connection(connection());
+        let config = ServerConfig::new(Listen::Tcp { bind, advertise: None }).connection(connection.clone());
         let (server, driver) = TcpServer::bind(config).await.unwrap();
         tokio::spawn(driver);
         let Address::Tcp { port, .. } = server.address() else { panic!("not a TCP address") };
@@ -52,7 +56,7 @@ impl World {
             server.register(endpoint("drip"), id, Arc::new(drip)).await.unwrap(),
         ];
         let address = Address::tcp(proxy.address());
-        let client = TcpClient::new(ClientConfig::default().connection(connection()));
+        let client = TcpClient::new(ClientConfig::default().connection(connection));
         Self { proxy, address, client, server, aborted, _registrations: registrations }
     }
 
@@ -115,6 +119,20 @@ async fn a_frozen_peer_is_found_by_the_keepalive() {
     // Once the network is repaired the next call finds a new connection by itself.
     world.proxy.set_both(Faults::none());
     in_time(world.echo()).await.unwrap();
+}
+
+/// A deadline is kept by the caller's own clock: the server is frozen, and the keepalive is far away.
+#[tokio::test]
+async fn a_deadline_needs_no_server() {
+    let world = World::start_with(ConnectionConfig::default()).await;
+    world.echo().await.unwrap();
+    world.proxy.set_both(Faults::half_open());
+    let request = Request::new(endpoint("echo"), "never heard").with_timeout(Duration::from_millis(50));
+    let asked = Instant::now();
+    let error = in_time(world.client.call(&world.address, request)).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::DeadlineExceeded, Delivery::Unknown));
+    // Far below the keepalive's 10 s, whose timer would have ended the call too.
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
 }
 
 /// Threat C8: bytes vanish in one direction only.
