@@ -195,3 +195,36 @@ fn the_calls_of_the_text_are_what_it_says() {
         assert_eq!(again, *bytes, "{name}");
     }
 }
+
+/// The blocks of the text that are bytes: lines that begin with them.
+fn examples() -> Vec<Vec<u8>> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol.md");
+    let text = std::fs::read_to_string(path).expect("the text");
+    let bytes = |line: &str| {
+        let digits = line.split(' ').take_while(|word| word.len() == 2 && u8::from_str_radix(word, 16).is_ok());
+        digits.map(|word| u8::from_str_radix(word, 16).expect("checked")).collect::<Vec<u8>>()
+    };
+    let blocks = text.split("```").skip(1).step_by(2);
+    blocks.map(|block| block.lines().flat_map(bytes).collect()).filter(|block: &Vec<u8>| !block.is_empty()).collect()
+}
+
+#[test]
+fn the_examples_of_the_text_are_what_it_says() {
+    let mut read = Vec::new();
+    for block in examples() {
+        let mut decoder = Decoder::new(FrameLimits::default(), 0);
+        decoder.extend(&block);
+        let mut frames = decoder.frames().expect("correct frames").expect("whole frames");
+        let mut written = BytesMut::new();
+        while let Some(frame) = frames.next(|frame| (encode(&frame), Head::decode(&encode(&frame)))) {
+            let (bytes, head) = frame.expect("a correct frame");
+            written.extend_from_slice(&bytes);
+            read.extend(head.map(|head| (head.kind, head.call)));
+        }
+        assert_eq!(written, block);
+        assert_eq!(decoder.partial(), 0);
+    }
+    let unary = [(Kind::OPEN, 1), (Kind::MESSAGE, 1)];
+    let stream = [(Kind::ACCEPT, 3), (Kind::HEADERS, 3), (Kind::MESSAGE, 3), (Kind::MESSAGE, 3), (Kind::END, 3)];
+    assert_eq!(read, [&unary[..], &stream].concat());
+}
