@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use plane_core::ErrorKind;
 use plane_core::frame::Decoder;
 use tokio::time::{Sleep, sleep_until};
@@ -21,6 +22,13 @@ const ROUNDS: usize = 16;
 
 /// A frame that has begun must be whole within this (threats A1 and A3).
 const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes that are dropped at a time while a connection ends.
+const LINGER_READ: usize = 16 * 1024;
+
+/// How long a peer that was told why its connection ends may take to stop sending. A socket that is closed while bytes
+/// come is reset, and a reset may overtake what the peer was told.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A peer that takes no bytes for this long is given up (threat A23).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,6 +64,8 @@ pub(crate) struct LinkDriver<S> {
     half_closed: Option<Instant>,
     partial_since: Option<Instant>,
     blocked_since: Option<Instant>,
+    /// The connection has failed; what still comes is dropped, so that the last frames are read before a reset.
+    lingering: bool,
 }
 
 fn now() -> Instant {
@@ -77,6 +87,7 @@ impl<S: Start> LinkDriver<S> {
             half_closed: None,
             partial_since: None,
             blocked_since: None,
+            lingering: false,
         }
     }
 
@@ -234,6 +245,22 @@ impl<S: Start> LinkDriver<S> {
         }
     }
 
+    /// Drops what comes until the other side has closed as well, or its time is over.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS {
+            if self.timer.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            let mut dropped = BytesMut::with_capacity(LINGER_READ);
+            match ready!(poll_read_buf(Pin::new(&mut self.socket), cx, &mut dropped)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     fn lost(&self, error: &io::Error) -> Failure {
         let peer = self.link.peek(|connection| connection.peer.address.clone());
         Failure::new(ErrorKind::Disconnected, format!("the connection to {peer} was lost: {error}"))
@@ -247,9 +274,13 @@ impl<S: Start> Future for LinkDriver<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.lingering {
+            return self.linger(cx);
+        }
         let ended = ready!(self.run(cx));
         if let Err(failure) = ended {
             let peer = self.link.peek(|connection| connection.peer.address.clone());
+            self.lingering = failure.tell.is_some();
             if failure.tell.is_some_and(|code| code != plane_core::Code::OK) {
                 tracing::warn!(%peer, reason = %failure.text, "closing a connection");
             } else {
@@ -259,7 +290,13 @@ impl<S: Start> Future for LinkDriver<S> {
             // The last word, if the socket takes it; nobody waits for more.
             if let Err(error) = self.link.flush() {
                 tracing::trace!(%error, "the last frames were not written");
+                self.lingering = false;
             }
+        }
+        if self.lingering {
+            self.link.socket().finish();
+            self.arm(now() + LINGER);
+            return self.linger(cx);
         }
         Poll::Ready(())
     }

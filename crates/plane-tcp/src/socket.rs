@@ -1,6 +1,7 @@
 //! Sockets: the two halves of a stream, and how they are opened.
 
 use std::io::{self, IoSlice};
+use std::net::Shutdown;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -151,12 +152,21 @@ impl WriteHalf {
         }
     }
 
+    /// Tells the other side that nothing more comes.
+    pub(crate) fn finish(&self) {
+        self.shut(Shutdown::Write);
+    }
+
     /// Ends both directions, so that the other side is refused what it still sends. Calls may hold on to the socket for
     /// a while, which must not look like a connection that is only half closed.
     pub(crate) fn shutdown(&self) {
+        self.shut(Shutdown::Both);
+    }
+
+    fn shut(&self, how: Shutdown) {
         let shut = match self {
-            Self::Tcp(stream) => SockRef::from(stream.as_ref()).shutdown(std::net::Shutdown::Both),
-            Self::Unix(stream) => SockRef::from(stream.as_ref()).shutdown(std::net::Shutdown::Both),
+            Self::Tcp(stream) => SockRef::from(stream.as_ref()).shutdown(how),
+            Self::Unix(stream) => SockRef::from(stream.as_ref()).shutdown(how),
         };
         if let Err(error) = shut {
             tracing::trace!(%error, "the socket was closed already");
