@@ -22,6 +22,8 @@ pub struct Peer {
 
 impl Peer {
     pub(super) fn new(stream: TcpStream) -> Self {
+        // A frame of a test leaves when the test says so.
+        stream.set_nodelay(true).expect("a socket option");
         let decoder = Decoder::new(FrameLimits::default(), 0);
         Self { stream, decoder, frames: None }
     }
@@ -153,6 +155,11 @@ impl Peer {
     /// # Panics
     /// If nothing comes.
     pub async fn next(&mut self) -> Option<Seen> {
+        // Pings must not prolong the wait.
+        within_patience("a frame", self.next_but_ping()).await
+    }
+
+    async fn next_but_ping(&mut self) -> Option<Seen> {
         loop {
             let read = self.read_with(|frame| match frame {
                 Frame::Ping(opaque) => Err(opaque),
@@ -183,14 +190,17 @@ impl Peer {
         }
     }
 
-    /// A message or chunk of this call.
+    /// A message or chunk of this call, whether HEADERS come before it or not.
     ///
     /// # Panics
     /// If something else comes.
     pub async fn expect_message(&mut self, call: u64) -> (Flags, Bytes) {
-        match self.expect().await {
-            Seen::Message { call: found, flags, payload } if found == call => (flags, payload),
-            other => panic!("not a MESSAGE of call {call}: {other:?}"),
+        loop {
+            match self.expect().await {
+                Seen::Headers { call: found, headers: Ok(_) } if found == call => {}
+                Seen::Message { call: found, flags, payload } if found == call => return (flags, payload),
+                other => panic!("not a MESSAGE of call {call}: {other:?}"),
+            }
         }
     }
 

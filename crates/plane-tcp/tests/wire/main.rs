@@ -1,0 +1,25 @@
+//! What clients and servers do on the wire, against a peer that says exactly what a test tells it to.
+//!
+//! # Layout
+//! - `world`: a server, a client, and handlers to call.
+//! - `strangers`, `hellos`: the first bytes of a connection.
+//! - `violations`: what no correct peer sends, after the hellos.
+//! - `budgets`: what a peer may not do too often, and what honest peers do a lot of.
+//! - `credit`: flow control.
+//! - `ends`: how calls end at a server.
+//! - `delivery`: what callers are told about calls that did not end well.
+//! - `pool`: connections of a client.
+//! - `cancels`: calls that are given up, at each of their stages.
+//! - `system`: what the operating system adds.
+
+mod budgets;
+mod cancels;
+mod credit;
+mod delivery;
+mod ends;
+mod hellos;
+mod pool;
+mod strangers;
+mod system;
+mod violations;
+mod world;
