@@ -64,6 +64,8 @@ pub(crate) struct LinkDriver<S> {
     half_closed: Option<Instant>,
     partial_since: Option<Instant>,
     blocked_since: Option<Instant>,
+    /// Frames may have come behind the HELLO, in the same read.
+    fresh: bool,
     /// The connection has failed; what still comes is dropped, so that the last frames are read before a reset.
     lingering: bool,
 }
@@ -87,6 +89,7 @@ impl<S: Start> LinkDriver<S> {
             half_closed: None,
             partial_since: None,
             blocked_since: None,
+            fresh: true,
             lingering: false,
         }
     }
@@ -95,6 +98,9 @@ impl<S: Start> LinkDriver<S> {
         let (woken, in_flight) = self.link.driver_runs(cx.waker());
         if let Some(failure) = self.link.peek(|connection| connection.failure.clone()) {
             return Poll::Ready(Err(failure));
+        }
+        if std::mem::take(&mut self.fresh) {
+            self.handle_frames(cx)?;
         }
         self.poll_timer(cx)?;
         for _ in 0..ROUNDS {

@@ -28,13 +28,15 @@ async fn a_peer_that_leaves_everything_out_is_served() {
     assert_eq!(peer.expect_message(1).await.1, "hi");
 }
 
-/// Case A1: a hello and a call that come byte by byte, or all at once.
+/// Case A1: a hello and a call that come byte by byte, or all at once. The call behind the hello does not wait for
+/// further bytes: not even for the answer to a ping, which the first of the server would bring.
 #[tokio::test]
 async fn a_hello_may_come_in_any_pieces() {
     let world = World::start().await;
     let mut bytes = BytesMut::new();
     Hello::default().encode(&mut bytes);
     Peer::write_open(&mut bytes, 1, &endpoint("echo"), Flags::END, b"hi");
+    let began = std::time::Instant::now();
     for piece in [1, 7, bytes.len()] {
         let mut peer = Peer::connect(&world.address).await;
         for piece in bytes.chunks(piece) {
@@ -43,6 +45,7 @@ async fn a_hello_may_come_in_any_pieces() {
         peer.expect_hello().await;
         assert_eq!(peer.expect_message(1).await.1, "hi");
     }
+    assert!(began.elapsed() < Duration::from_secs(10), "a call waited for a ping");
 }
 
 /// Threat A29: a peer of another version learns ours, and why it is closed.
