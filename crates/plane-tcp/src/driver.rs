@@ -64,6 +64,9 @@ pub(crate) struct LinkDriver<S> {
     half_closed: Option<Instant>,
     partial_since: Option<Instant>,
     blocked_since: Option<Instant>,
+    /// Why nothing can be written any more. What the other side said before is read first: a GOAWAY among it says which
+    /// calls did not run.
+    unwritable: Option<Failure>,
     /// Frames may have come behind the HELLO, in the same read.
     fresh: bool,
     /// The connection has failed; what still comes is dropped, so that the last frames are read before a reset.
@@ -89,6 +92,7 @@ impl<S: Start> LinkDriver<S> {
             half_closed: None,
             partial_since: None,
             blocked_since: None,
+            unwritable: None,
             fresh: true,
             lingering: false,
         }
@@ -104,7 +108,15 @@ impl<S: Start> LinkDriver<S> {
         }
         self.poll_timer(cx)?;
         for _ in 0..ROUNDS {
-            let read = self.poll_read(cx)?;
+            let read = match self.poll_read(cx) {
+                Err(failure) => return Poll::Ready(Err(self.unwritable.take().unwrap_or(failure))),
+                Ok(read) => read,
+            };
+            if self.half_closed.is_some()
+                && let Some(failure) = self.unwritable.take()
+            {
+                return Poll::Ready(Err(failure));
+            }
             // Woken by the first of several senders: the others are about to stage their bytes too. Without this a
             // batch is one frame.
             if woken && read.is_pending() && in_flight > 1 && !std::mem::replace(&mut self.yielded, true) {
@@ -112,7 +124,11 @@ impl<S: Start> LinkDriver<S> {
                 return Poll::Pending;
             }
             self.yielded = false;
-            let written = self.poll_write(cx)?;
+            let written = if self.unwritable.is_some() {
+                Poll::Pending
+            } else {
+                self.poll_write(cx).or_else(|failure| self.read_on(failure))?
+            };
             if self.link.peek(|connection| connection.is_finished()) && written.is_ready() {
                 return Poll::Ready(Ok(()));
             }
@@ -249,6 +265,15 @@ impl<S: Start> LinkDriver<S> {
                 },
             }
         }
+    }
+
+    /// Nothing can be written any more. What the other side said before is read first, unless that is all of it.
+    fn read_on(&mut self, failure: Failure) -> Result<Poll<()>, Failure> {
+        if self.half_closed.is_some() {
+            return Err(failure);
+        }
+        self.unwritable = Some(failure);
+        Ok(Poll::Pending)
     }
 
     /// Drops what comes until the other side has closed as well, or its time is over.

@@ -25,6 +25,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 pub(crate) async fn run(listener: Listener, shared: Arc<Shared>, mut phase: watch::Receiver<Phase>) {
     let mut connections = JoinSet::new();
     accept_all(listener, &shared, &mut phase, &mut connections).await;
+    shared.unbound.cancel();
     // The listener is closed; those that are connected have until the drain's deadline.
     while *phase.borrow_and_update() != Phase::Closed {
         if phase.changed().await.is_err() {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use plane_core::{Address, Delivery, Error, ErrorKind};
@@ -17,7 +18,14 @@ const BACKLOG: u32 = 4_096;
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, path: PathBuf },
+    Unix { listener: UnixListener, path: PathBuf, file: Option<FileId> },
+}
+
+/// Which file a path leads to: device and inode.
+type FileId = (u64, u64);
+
+fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
 }
 
 impl Listener {
@@ -39,7 +47,10 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Self::Unix { path, .. } = self
+        // The path may lead to a server that came after this one.
+        if let Self::Unix { path, file, .. } = self
+            && file.is_some()
+            && file_id(path) == *file
             && let Err(error) = std::fs::remove_file(&*path)
         {
             tracing::debug!(path = %path.display(), %error, "the socket's file was gone already");
@@ -82,11 +93,15 @@ async fn bind_unix(path: &Path) -> Result<(Listener, Address), Error> {
     let listener = match UnixListener::bind(path) {
         // What a dead server left behind is replaced; a live one is left alone.
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && !is_live(path).await => {
-            std::fs::remove_file(path).map_err(|error| cannot(&what, &error))?;
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(cannot(&what, &error)),
+                _ => {}
+            }
             UnixListener::bind(path)
         }
         bound => bound,
     };
     let listener = listener.map_err(|error| cannot(&what, &error))?;
-    Ok((Listener::Unix { listener, path: path.to_owned() }, Address::unix(path)))
+    let file = file_id(path);
+    Ok((Listener::Unix { listener, path: path.to_owned(), file }, Address::unix(path)))
 }

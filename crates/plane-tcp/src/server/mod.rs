@@ -18,6 +18,7 @@ use plane_core::{
 };
 use rustc_hash::FxHashMap;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::ServerConfig;
 use crate::link::{Link, close_links};
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     address: Address,
     pub(crate) links: Mutex<FxHashMap<u64, Arc<Link>>>,
     pub(crate) accepted: AtomicU64,
+    /// Cancelled when the listener is closed, so that its address is free.
+    pub(crate) unbound: CancellationToken,
 }
 
 /// What a server does.
@@ -61,8 +64,14 @@ impl TcpServer {
     pub async fn bind(config: ServerConfig) -> Result<(Self, ServerDriver), Error> {
         let (listener, address) = Listener::bind(&config.listen).await?;
         let endpoints = Endpoints::new(config.admission);
-        let shared =
-            Arc::new(Shared { config, endpoints, address, links: Mutex::default(), accepted: AtomicU64::new(0) });
+        let shared = Arc::new(Shared {
+            config,
+            endpoints,
+            address,
+            links: Mutex::default(),
+            accepted: AtomicU64::new(0),
+            unbound: CancellationToken::new(),
+        });
         let (phase, watched) = watch::channel(Phase::Serving);
         let driver = ServerDriver { accepting: Box::pin(accept::run(listener, shared.clone(), watched)) };
         Ok((Self { shared, phase }, driver))
@@ -133,6 +142,10 @@ impl RequestPlaneServer for TcpServer {
                 link.with(|connection| connection.go_away(Code::OK, "the server is draining", grace));
             }
             let report = self.shared.endpoints.drain(deadline).await;
+            // The address is free once this is done. A driver that nobody polls cannot close its listener.
+            if !self.phase.is_closed() {
+                let _ = tokio::time::timeout(LAST_WORDS, self.shared.unbound.cancelled()).await;
+            }
             let links = self.links();
             for link in &links {
                 link.with(|connection| connection.abort_all(AbortReason::Shutdown));
