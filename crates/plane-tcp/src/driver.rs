@@ -14,7 +14,7 @@ use tokio::time::{Sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
 use crate::link::{Flushed, Link};
-use crate::proto::{Failure, Opened};
+use crate::proto::{Failure, Opened, Stall};
 use crate::socket::ReadHalf;
 
 /// Rounds of reading and writing before other tasks of the thread have their turn.
@@ -62,8 +62,10 @@ pub(crate) struct LinkDriver<S> {
     yielded: bool,
     /// When nothing more came from the other side although answers may still go there.
     half_closed: Option<Instant>,
-    partial_since: Option<Instant>,
-    blocked_since: Option<Instant>,
+    /// A frame that has begun to come.
+    frame: Stall,
+    /// Bytes that the other side does not take.
+    write: Stall,
     /// Why nothing can be written any more. What the other side said before is read first: a GOAWAY among it says which
     /// calls did not run.
     unwritable: Option<Failure>,
@@ -90,8 +92,8 @@ impl<S: Start> LinkDriver<S> {
             armed,
             yielded: false,
             half_closed: None,
-            partial_since: None,
-            blocked_since: None,
+            frame: Stall::new(FRAME_TIMEOUT),
+            write: Stall::new(WRITE_TIMEOUT),
             unwritable: None,
             fresh: true,
             lingering: false,
@@ -143,9 +145,7 @@ impl<S: Start> LinkDriver<S> {
     /// Before it waits: arms the timer for what is due earlier than it was armed for.
     fn rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         let next = self.link.with(|connection| connection.arm_timer());
-        let partial = self.partial_since.map(|since| since + FRAME_TIMEOUT);
-        let blocked = self.blocked_since.map(|since| since + WRITE_TIMEOUT);
-        let next = [Some(next), partial, blocked].into_iter().flatten().min().unwrap_or(next);
+        let next = [Some(next), self.frame.due(), self.write.due()].into_iter().flatten().min().unwrap_or(next);
         if next < self.armed {
             self.arm(next);
             ready!(self.timer.as_mut().poll(cx));
@@ -165,13 +165,12 @@ impl<S: Start> LinkDriver<S> {
             let now = now();
             // A connection that was quiet since the timer was armed holds no buffer.
             self.decoder.rest();
-            let late = |since: Option<Instant>, limit| since.is_some_and(|since| now >= since + limit);
-            if late(self.partial_since, FRAME_TIMEOUT) {
-                let what = format!("a frame was not whole after {FRAME_TIMEOUT:?}");
+            if self.frame.is_over(now) {
+                let what = format!("a frame was not whole after {:?}", self.frame.limit());
                 return Err(Failure::violation(plane_core::Code::PROTOCOL, what));
             }
-            if late(self.blocked_since, WRITE_TIMEOUT) {
-                let what = format!("the other side took no bytes for {WRITE_TIMEOUT:?}");
+            if self.write.is_over(now) {
+                let what = format!("the other side took no bytes for {:?}", self.write.limit());
                 return Err(Failure::new(ErrorKind::Disconnected, what));
             }
             let half_closed = self.half_closed;
@@ -216,12 +215,13 @@ impl<S: Start> LinkDriver<S> {
                 self.start.start(&self.link, &mut self.opened, cx);
             }
         }
-        self.partial_since = match self.decoder.partial() {
-            0 => None,
-            // On a busy connection reads rarely end with a frame; the frame that is partial now is another one.
-            _ if whole => Some(now),
-            _ => self.partial_since.or(Some(now)),
-        };
+        let unfinished = self.decoder.partial() > 0;
+        if whole || !unfinished {
+            self.frame.note_progress();
+        }
+        if unfinished {
+            self.frame.note_unfinished(now);
+        }
         Ok(())
     }
 
@@ -249,17 +249,17 @@ impl<S: Start> LinkDriver<S> {
         loop {
             match self.link.flush().map_err(|error| self.lost(&error))? {
                 Flushed::All => {
-                    self.blocked_since = None;
+                    self.write.note_progress();
                     return Ok(Poll::Ready(()));
                 }
                 Flushed::Blocked => match self.link.socket().poll_ready(cx) {
                     Poll::Ready(ready) => {
                         ready.map_err(|error| self.lost(&error))?;
                         // The other side took something, although there is always more to send.
-                        self.blocked_since = None;
+                        self.write.note_progress();
                     }
                     Poll::Pending => {
-                        self.blocked_since.get_or_insert_with(now);
+                        self.write.note_unfinished(now());
                         return Ok(Poll::Pending);
                     }
                 },

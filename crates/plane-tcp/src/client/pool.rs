@@ -46,6 +46,8 @@ struct State {
     failed: u64,
     /// Why the last dial failed; `None` after one that did not.
     failure: Option<Failure>,
+    /// When that was.
+    failed_at: Option<Instant>,
     /// Failed dials in a row.
     in_a_row: u32,
     /// No dial before this.
@@ -191,6 +193,7 @@ impl Pool {
                 let text = format!("cannot connect to {}: {}", self.address, failure.text);
                 tracing::debug!(address = %self.address, reason = %failure.text, "a dial failed");
                 state.failed += 1;
+                state.failed_at = Some(now());
                 state.failure = Some(Failure { text, ..failure });
                 let most = BACKOFF.0.saturating_mul(1 << state.in_a_row.min(10)).min(BACKOFF.1);
                 state.in_a_row += 1;
@@ -208,9 +211,13 @@ impl Pool {
         state.links.clone()
     }
 
-    /// Why the address cannot be reached, if the last dial failed and no connection is open.
+    /// Why the address cannot be reached, if the last dial failed lately and no connection is open. An address that
+    /// nobody has called since tells nothing: its instance may be gone for good.
     pub(crate) fn failing(&self) -> Option<String> {
         let state = self.state.lock();
+        if state.failed_at.is_none_or(|at| now() > at + BACKOFF.1) {
+            return None;
+        }
         let usable = state.links.iter().any(|link| link.peek(Connection::takes_calls));
         state.failure.as_ref().filter(|_| !usable).map(|failure| failure.text.clone())
     }

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
-use plane_core::{Canceller, Error, Headers};
+use plane_core::{Admitted, Canceller, Error, Headers};
 
 use crate::proto::receiving::Receiving;
 use crate::proto::sending::Sending;
@@ -60,6 +60,18 @@ pub(crate) struct Handling {
     pub(crate) begun: bool,
     /// When the caller is told that its call was accepted, unless the answer begins before.
     pub(crate) notice_at: Option<Instant>,
+}
+
+/// A call that was taken on and whose handler is to be started.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) call: u64,
+    pub(crate) admitted: Admitted,
+    pub(crate) headers: Headers,
+    /// The only message, or `None` if messages follow.
+    pub(crate) only: Option<Bytes>,
+    pub(crate) context: plane_core::Context,
+    pub(crate) canceller: Canceller,
 }
 
 /// How an answer begins.

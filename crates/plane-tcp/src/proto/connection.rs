@@ -13,8 +13,7 @@ use plane_core::{
 use rustc_hash::FxHashMap;
 
 use crate::proto::budget::Budget;
-use crate::proto::call::{Call, Caller, Role};
-use crate::proto::incoming::Opened;
+use crate::proto::call::{Call, Caller, Opened, Role};
 use crate::proto::outbox::Outbox;
 use crate::proto::receiving::Receiving;
 use crate::proto::sending::Sending;
@@ -122,6 +121,11 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
         Self { kind, text: text.into(), tell: None }
+    }
+
+    /// The other side did something cheap too often.
+    pub(crate) fn calm(what: &str, budget: &str) -> Self {
+        Self::violation(Code::ENHANCE_YOUR_CALM, format!("too many {what}: the budget is {budget}"))
     }
 
     /// The other side broke a rule and is told so.
@@ -296,17 +300,6 @@ impl Connection {
             Side::Listener(_) => self.last_call,
         };
         encode_go_away(self.outbox.control(), &GoAway { last_call, code, grace, text: text.to_owned() });
-    }
-
-    /// Tells every handler to drop its work.
-    pub(crate) fn abort_all(&mut self, reason: AbortReason) {
-        let ids: Vec<u64> = self.calls.keys().copied().collect();
-        for id in ids {
-            if let Some(handling) = self.calls.get_mut(&id).and_then(Call::handling) {
-                handling.canceller.abort(reason);
-                self.end_aborted(id, reason);
-            }
-        }
     }
 
     /// The other side has closed its half. Requests that had not ended never will.

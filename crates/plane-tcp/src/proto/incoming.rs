@@ -3,33 +3,16 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use plane_core::frame::{Cancel, End, Flags, Frame, FrameError, Frames, Kind, Open, encode_end, encode_pong};
-use plane_core::{
-    AbortReason, Admitted, CallInfo, Canceller, Code, Context, Delivery, Error, ErrorKind, Headers, Status,
-};
+use plane_core::frame::{End, Flags, Frame, FrameError, Frames, Kind, encode_pong};
+use plane_core::{AbortReason, Code, Delivery, Error, ErrorKind, Headers};
 
-use crate::proto::call::{Call, Handling, Role};
+use crate::proto::call::Role;
 use crate::proto::connection::{Connection, Failure, Side};
-use crate::proto::receiving::{MESSAGE_COST, ReceiveError, Receiving, cost};
-use crate::proto::sending::{Ending, Sending};
+use crate::proto::receiving::{ReceiveError, too_large};
+use crate::proto::sending::Ending;
 
 /// Half the smallest window. Smaller credits are legal, but not without end.
 const SMALLEST_CREDIT: u32 = 512;
-
-/// Refusals that a dialler may leave unread, in bytes, beside what its connection may hold unwritten anyway.
-const UNREAD_REFUSALS: usize = 8 << 20;
-
-/// A call that was taken on and whose handler is to be started.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) call: u64,
-    pub(crate) admitted: Admitted,
-    pub(crate) headers: Headers,
-    /// The only message, or `None` if messages follow.
-    pub(crate) only: Option<Bytes>,
-    pub(crate) context: Context,
-    pub(crate) canceller: Canceller,
-}
 
 impl From<FrameError> for Failure {
     fn from(error: FrameError) -> Self {
@@ -61,7 +44,7 @@ impl Connection {
             Frame::Credit { call, bytes } => self.on_credit(now, call, bytes),
             Frame::Ping(opaque) => {
                 if !self.budgets.pings.spend(now) {
-                    return Err(calm("pings", "1,000 and 100 more each second"));
+                    return Err(Failure::calm("pings", "1,000 and 100 more each second"));
                 }
                 encode_pong(self.outbox.control(), opaque);
                 Ok(())
@@ -79,23 +62,23 @@ impl Connection {
     }
 
     /// A frame that changes nothing. Legal, but not without end.
-    fn stray(&mut self, now: Instant) -> Result<(), Failure> {
+    pub(crate) fn stray(&mut self, now: Instant) -> Result<(), Failure> {
         if self.budgets.strays.spend(now) {
             Ok(())
         } else {
-            Err(calm("frames without effect", "10,000 and 1,000 more each second"))
+            Err(Failure::calm("frames without effect", "10,000 and 1,000 more each second"))
         }
     }
 
     /// A frame for a call that is not in the table: it crossed the call's end, or no call had this id.
-    fn unknown(&mut self, now: Instant, kind: Kind, call: u64) -> Result<(), Failure> {
+    pub(crate) fn unknown(&mut self, now: Instant, kind: Kind, call: u64) -> Result<(), Failure> {
         if call.is_multiple_of(2) || call > self.last_call {
             return Err(FrameError::CallId { kind, call }.into());
         }
         self.stray(now)
     }
 
-    fn wrong_side(&self, kind: Kind) -> Failure {
+    pub(crate) fn wrong_side(&self, kind: Kind) -> Failure {
         let side = match self.side {
             Side::Dialler => "listener",
             Side::Listener(_) => "dialler",
@@ -103,116 +86,12 @@ impl Connection {
         Failure::violation(Code::PROTOCOL, format!("a {kind} frame from the {side}"))
     }
 
-    fn on_open(
-        &mut self,
-        now: Instant,
-        id: u64,
-        flags: Flags,
-        open: Result<Open<'_>, Status>,
-        payload: Bytes,
-    ) -> Result<(), Failure> {
-        let Side::Listener(endpoints) = &self.side else { return Err(self.wrong_side(Kind::OPEN)) };
-        if id.is_multiple_of(2) || id <= self.last_call {
-            return Err(FrameError::CallId { kind: Kind::OPEN, call: id }.into());
-        }
-        // Also when the call is not looked at: what follows it on its way must be known as belonging to it.
-        self.last_call = id;
-        if self.failure.is_some() || self.retired {
-            // The caller knows from the GOAWAY that this call is not looked at.
-            self.expect_strays();
-            return self.stray(now);
-        }
-        if cost(&payload) > self.settings.credit {
-            return Err(self.over_credit(id));
-        }
-        let admitted = open.and_then(|open| {
-            if self.in_flight >= self.settings.max_calls as usize {
-                let most = self.settings.max_calls;
-                let what = format!("the connection has {most} calls in flight (max_calls)");
-                return Err(Status::resource_exhausted(what));
-            }
-            if payload.len() > self.settings.max_message {
-                return Err(too_large(self.settings.max_message));
-            }
-            Ok((endpoints.admit(open.endpoint, open.instance)?, open))
-        });
-        match admitted {
-            Ok((admitted, open)) => self.take_on(now, id, flags, admitted, open, payload),
-            Err(status) => self.refuse(id, &status),
-        }
-    }
-
-    /// Ends a call without a handler. What a dialler that does not read its refusals is owed has a bound.
-    fn refuse(&mut self, id: u64, status: &Status) -> Result<(), Failure> {
-        if self.outbox.staged() > self.settings.unwritten.saturating_add(UNREAD_REFUSALS) {
-            return Err(calm("unread refusals", "8 MiB beyond what a connection may hold unwritten"));
-        }
-        self.outbox.push(|out| encode_end(out, id, Flags::NOT_EXECUTED, 0, Some(status), None), Bytes::new());
-        self.expect_strays();
-        Ok(())
-    }
-
-    /// A call was refused or answered before its request had ended: a window of its messages may be on its way.
-    pub(crate) fn expect_strays(&mut self) {
-        self.budgets.strays.grant(self.settings.credit / MESSAGE_COST + 8);
-    }
-
-    fn over_credit(&self, id: u64) -> Failure {
+    pub(crate) fn over_credit(&self, id: u64) -> Failure {
         let what = format!("more than the credit of {} bytes on call {id}", self.settings.credit);
         Failure::violation(Code::FLOW_CONTROL, what)
     }
 
-    fn take_on(
-        &mut self,
-        now: Instant,
-        id: u64,
-        flags: Flags,
-        admitted: Admitted,
-        open: Open<'_>,
-        payload: Bytes,
-    ) -> Result<(), Failure> {
-        let deadline = open.timeout.and_then(|timeout| now.checked_add(timeout));
-        let info = CallInfo {
-            endpoint: admitted.instance().endpoint.clone(),
-            instance: admitted.instance().id,
-            peer: self.peer.clone(),
-            deadline,
-        };
-        let (context, canceller) = Context::new(info);
-        let call = Call {
-            receiving: Receiving::new(self.settings.credit),
-            sending: Sending::new(self.theirs.credit),
-            reader: None,
-            sender: None,
-            ended: false,
-            outcome: None,
-            deadline,
-            role: Role::Handler(Handling { canceller: canceller.clone(), notice_at: None, begun: false }),
-        };
-        self.calls.insert(id, call);
-        self.in_flight += 1;
-        self.clock.idle_since = None;
-        self.note_due(deadline);
-        let only = if flags.has(Flags::END) {
-            if let Some(call) = self.calls.get_mut(&id) {
-                call.ended = true;
-            }
-            Some(payload)
-        } else {
-            if !flags.has(Flags::NO_MESSAGE) {
-                self.on_message(now, id, flags, payload)?;
-            }
-            None
-        };
-        // The first message may have been refused.
-        if self.calls.contains_key(&id) {
-            let headers = open.headers;
-            self.opened.push(Opened { call: id, admitted, headers, only, context, canceller });
-        }
-        Ok(())
-    }
-
-    fn on_message(&mut self, now: Instant, id: u64, flags: Flags, payload: Bytes) -> Result<(), Failure> {
+    pub(crate) fn on_message(&mut self, now: Instant, id: u64, flags: Flags, payload: Bytes) -> Result<(), Failure> {
         let max_message = self.settings.max_message;
         let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::MESSAGE, id) };
         if call.ended {
@@ -360,45 +239,6 @@ impl Connection {
         Ok(())
     }
 
-    fn on_cancel(&mut self, now: Instant, id: u64, cancel: Cancel) -> Result<(), Failure> {
-        if matches!(self.side, Side::Dialler) {
-            return Err(self.wrong_side(Kind::CANCEL));
-        }
-        let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::CANCEL, id) };
-        let Role::Handler(handling) = &mut call.role else { return Ok(()) };
-        match cancel {
-            Cancel::Stop if handling.canceller.is_stopped() => return self.stray(now),
-            Cancel::Abort(_) if handling.canceller.abort_reason().is_some() => return self.stray(now),
-            Cancel::Stop => handling.canceller.stop(),
-            Cancel::Abort(code) => {
-                // To leave a stream is honest work; to open calls for nothing is what must not pay.
-                if !handling.begun && !self.budgets.cancels.spend(now) {
-                    return Err(calm("aborted calls", "twice max_calls beyond those answered, and 100 each second"));
-                }
-                // Both sides watch the deadline; whoever is first, the handler sees the same reason.
-                let late = code == Code::DEADLINE_EXCEEDED;
-                let reason = if late { AbortReason::DeadlineExceeded } else { AbortReason::Cancelled };
-                handling.canceller.abort(reason);
-                self.end_aborted(id, reason);
-            }
-        }
-        Ok(())
-    }
-
-    /// The handler was told to drop its work. If it has ended already, what waits to be sent is dropped here.
-    pub(crate) fn end_aborted(&mut self, id: u64, reason: AbortReason) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
-        call.receiving.discard();
-        call.sending.drop_pending();
-        self.wake.extend(call.sender.take());
-        self.wake.extend(call.reader.take());
-        if call.sending.is_closed() {
-            let status = reason.status();
-            self.outbox.push(|out| encode_end(out, id, Flags::NONE, 0, Some(&status), None), Bytes::new());
-            self.remove(id);
-        }
-    }
-
     fn on_credit(&mut self, now: Instant, id: u64, bytes: u32) -> Result<(), Failure> {
         let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::CREDIT, id) };
         if !call.sending.add_credit(bytes) {
@@ -431,17 +271,7 @@ impl Connection {
     }
 }
 
-fn too_large(limit: usize) -> Status {
-    let text = format!("a message is over this side's limit of {limit} bytes (DYN_TCP_MAX_MESSAGE_SIZE)");
-    Status::new(Code::MESSAGE_TOO_LARGE, text)
-}
-
 /// A frame of a direction that the far side has ended.
 fn after_end(kind: Kind, id: u64) -> Failure {
     Failure::violation(Code::PROTOCOL, format!("a {kind} frame on call {id} after its end"))
-}
-
-/// The other side did something cheap too often.
-fn calm(what: &str, budget: &str) -> Failure {
-    Failure::violation(Code::ENHANCE_YOUR_CALM, format!("too many {what}: the budget is {budget}"))
 }

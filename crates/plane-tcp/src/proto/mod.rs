@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - `budget`: how often a peer may do something cheap.
+//! - `stall`: how long a peer may leave something unfinished.
 //! - `outbox`: bytes on their way to the socket.
 //! - `receiving`, `sending`: the two directions of a call, with their credit.
 //! - `call`: a call in flight, at the caller or at the server.
@@ -9,9 +10,13 @@
 //! - `outgoing`: what this side sends on them.
 //! - `reading`: what this side reads of them, and how it gives up.
 //! - `incoming`: what the other side's frames do with it.
+//! - `serving`: how calls of the other side are taken on, refused and aborted.
 //! - `timers`: what time does with it.
 
 mod budget;
+
+mod stall;
+pub(crate) use stall::Stall;
 
 mod outbox;
 pub(crate) use outbox::Batch;
@@ -22,7 +27,7 @@ mod sending;
 pub(crate) use sending::Ending;
 
 mod call;
-pub(crate) use call::{Begun, Next};
+pub(crate) use call::{Begun, Next, Opened};
 
 mod connection;
 pub(crate) use connection::{Connection, Failure, OpenError, Opening, Settings, Side};
@@ -33,6 +38,7 @@ pub(crate) use outgoing::SendError;
 mod reading;
 
 mod incoming;
-pub(crate) use incoming::Opened;
+
+mod serving;
 
 mod timers;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use plane_core::frame::FrameError;
+use plane_core::{Code, Status};
 
 /// What a MESSAGE costs beside its bytes (docs/protocol.md, "Credit"): about what holding a message costs a receiver,
 /// so that a flood of empty ones is bounded like any other.
@@ -47,6 +48,12 @@ pub(crate) enum ReceiveError {
     Credit,
     /// The message is over the limit.
     TooLarge,
+}
+
+/// What the other side of a call is told of a message over this side's limit.
+pub(crate) fn too_large(limit: usize) -> Status {
+    let text = format!("a message is over this side's limit of {limit} bytes (DYN_TCP_MAX_MESSAGE_SIZE)");
+    Status::new(Code::MESSAGE_TOO_LARGE, text)
 }
 
 impl Receiving {
