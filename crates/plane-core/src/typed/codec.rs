@@ -84,16 +84,18 @@ impl Codec {
         };
         match self {
             Self::Json => serde_json::from_slice(bytes).map_err(|error| {
+                // The reason tells the position by itself.
                 undecodable(format!("line {} column {}", error.line(), error.column()), error.to_string())
             }),
             Self::MsgPack => {
                 let mut decoder = rmp_serde::Deserializer::new(Cursor::new(bytes));
                 let decoded = T::deserialize(&mut decoder);
                 let position = decoder.position();
-                let value = decoded.map_err(|error| undecodable(format!("byte {position}"), error.to_string()))?;
+                let at = format!("byte {position}");
+                let value = decoded.map_err(|error| undecodable(at.clone(), format!("{error} at {at}")))?;
                 if position < bytes.len() as u64 {
-                    let reason = format!("the value ends there, the message has {} bytes", bytes.len());
-                    return Err(undecodable(format!("byte {position}"), reason));
+                    let reason = format!("the value ends at {at}, the message has {} bytes", bytes.len());
+                    return Err(undecodable(at, reason));
                 }
                 Ok(value)
             }
@@ -110,12 +112,18 @@ impl Codec {
 
 /// A payload that is not what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the message is no {expected} in {codec}: at {position}: {reason}")]
+#[error("the message is no {} in {codec}: {reason}", without_paths(expected))]
 pub struct Undecodable {
     codec: &'static str,
     expected: &'static str,
     position: String,
     reason: String,
+}
+
+/// A type as one would say it: `Vec<Item>`, not `alloc::vec::Vec<some::module::Item>`.
+fn without_paths(name: &str) -> String {
+    let in_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    name.split_inclusive(|c| !in_path(c)).map(|part| part.rsplit("::").next().unwrap_or(part)).collect()
 }
 
 impl Undecodable {
@@ -144,6 +152,12 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+
+    #[test]
+    fn types_are_named_without_their_paths() {
+        assert_eq!(without_paths(type_name::<Vec<Option<Codec>>>()), "Vec<Option<Codec>>");
+        assert_eq!(without_paths("u8"), "u8");
+    }
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Prompt {
