@@ -49,10 +49,12 @@ impl Counted {
         }
     }
 
-    pub(crate) fn fail(&mut self) {
+    /// Counts a failure and passes the error on.
+    pub(crate) fn fail(&mut self, error: Error) -> Error {
         if !std::mem::replace(&mut self.ended, true) {
             self.counts.failed.fetch_add(1, Ordering::Release);
         }
+        error
     }
 }
 
@@ -82,28 +84,42 @@ impl CallHandle {
 
     /// Sends the messages of a streamed request in a task of their own, so that reading the answer does not hold them
     /// up. The task ends with the call.
-    pub(crate) fn pump(&mut self, body: Body) {
+    fn pump(&mut self, body: Body) {
         let task = tokio::spawn(pump(self.link.clone(), self.id, body));
         self.pump = Some(task.abort_handle());
     }
 
-    /// Waits until the answer begins.
-    pub(crate) async fn begin(mut self) -> Result<Response, (Error, Counted)> {
-        let begun = poll_fn(|cx| self.link.with(|connection| connection.poll_begin(self.id, cx))).await;
-        match begun {
-            Ok((headers, Begun::Only(message))) => {
-                self.end(Counted::complete);
-                Ok(Response { headers, body: message.into() })
-            }
-            Ok((headers, Begun::Stream)) => {
-                let answer = Answer { handle: self, trailers: None };
-                Ok(Response { headers, body: Body::from_messages(answer) })
-            }
-            Err(error) => {
-                self.ended = true;
-                Err((error, self.counted.take()))
-            }
+    /// Sends what the OPEN did not carry: a stream, or the end of a request without messages.
+    pub(crate) fn send_rest(&mut self, body: &Body, stream: Option<Body>) {
+        if let Some(stream) = stream {
+            self.pump(stream);
+        } else if body.is_empty() {
+            self.link.with(|connection| connection.finish(self.id, Ending::orderly()));
         }
+    }
+
+    /// Waits until the answer begins.
+    pub(crate) fn poll_begin(&mut self, cx: &Context<'_>) -> Poll<Result<(Headers, Begun), Error>> {
+        let polled = self.link.with(|connection| connection.poll_begin(self.id, cx));
+        self.ended = matches!(polled, Poll::Ready(Err(_) | Ok((_, Begun::Only(_)))));
+        polled
+    }
+
+    /// The answer that has begun like this.
+    pub(crate) fn into_response(mut self, (headers, begun): (Headers, Begun)) -> Response {
+        let body = match begun {
+            Begun::Only(message) => {
+                self.end(Counted::complete);
+                message.into()
+            }
+            Begun::Stream => Body::from_messages(Answer { handle: self, trailers: None }),
+        };
+        Response { headers, body }
+    }
+
+    /// The duty to count, of a call that did not begin.
+    pub(crate) fn into_counted(mut self) -> Counted {
+        self.counted.take()
     }
 
     fn end(&mut self, count: impl FnOnce(&mut Counted)) {
@@ -141,13 +157,13 @@ impl MessageStream for Answer {
         Poll::Ready(match next {
             Next::Message(message) => Some(Ok(message)),
             Next::End(trailers) => {
-                self.trailers = trailers;
+                self.trailers = trailers.map(|trailers| *trailers);
                 self.handle.end(Counted::complete);
                 None
             }
             Next::Failed(error) => {
-                self.handle.end(Counted::fail);
-                Some(Err(error))
+                self.handle.ended = true;
+                Some(Err(self.handle.counted.fail(error)))
             }
         })
     }

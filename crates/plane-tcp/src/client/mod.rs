@@ -18,7 +18,7 @@ use crate::call::{CallHandle, Counted, Counts};
 use crate::client::pool::{Dials, Pool};
 use crate::config::ClientConfig;
 use crate::link::{Link, close_links};
-use crate::proto::{Ending, OpenError, Opening};
+use crate::proto::{OpenError, Opening};
 
 /// Dials in progress at once, over all addresses.
 const MAX_DIALS: usize = 64;
@@ -49,77 +49,60 @@ impl TcpClient {
         Self { config, pools: RwLock::default(), dials: Arc::new(dials), counts, closed: AtomicBool::new(false) }
     }
 
-    async fn call_checked(&self, address: &Address, request: Request) -> Result<Response, Error> {
+    /// One future without further ones inside: what it holds is moved once, when it is boxed.
+    async fn call_counted(&self, address: &Address, mut request: Request) -> Result<Response, Error> {
         let mut counted = Counted::start(&self.counts);
-        match self.try_call(address, request, &mut counted).await {
-            Ok(response) => Ok(response),
-            Err(error) => {
-                counted.fail();
-                Err(error)
-            }
-        }
-    }
-
-    async fn try_call(
-        &self,
-        address: &Address,
-        mut request: Request,
-        counted: &mut Counted,
-    ) -> Result<Response, Error> {
-        self.check(address, &request)?;
-        let started = now();
-        let accept_by = started + self.config.request_timeout;
+        let mut now_is = now();
+        let accept_by = now_is + self.config.request_timeout;
         let give_up = request.deadline.map_or(accept_by, |deadline| deadline.min(accept_by));
-        if give_up <= started {
-            let what = "the deadline passed before the call was sent";
-            return Err(Error::new(ErrorKind::DeadlineExceeded, Delivery::NotSent, what));
-        }
+        self.check(address, &request, give_up <= now_is).map_err(|error| counted.fail(error))?;
         let pool = self.pool(address);
         let mut stream = take_stream(&mut request.body);
-        let may_repeat = stream.is_none();
-        let (mut now_is, mut tries) = (started, 0);
+        let mut tries = if stream.is_none() { MAX_TRIES } else { 1 };
         loop {
             let (link, id) = loop {
                 let link = match pool.with_room() {
                     Some(link) => link,
                     // Boxed, so that a call that finds room at once does not carry what waiting takes.
                     None => {
-                        let link = Box::pin(pool.wait_for_room(&self.dials, give_up)).await?;
+                        let waited = Box::pin(pool.wait_for_room(&self.dials, give_up)).await;
                         now_is = now();
-                        link
+                        waited.map_err(|error| counted.fail(error))?
                     }
                 };
-                if let Some(id) = open(&link, &request, now_is, accept_by)? {
+                let opened = open(&link, &request, now_is, accept_by).map_err(|error| counted.fail(error))?;
+                if let Some(id) = opened {
                     break (link, id);
                 }
             };
-            tries += 1;
-            let mut handle = CallHandle::new(link.clone(), id, counted.take());
-            match stream.take() {
-                Some(body) => handle.pump(body),
-                None if request.body.is_empty() => link.with(|connection| connection.finish(id, Ending::orderly())),
-                None => {}
-            }
-            match handle.begin().await {
-                Ok(response) => return Ok(response),
-                Err((error, count)) => {
-                    *counted = count;
+            tries -= 1;
+            let mut handle = CallHandle::new(link, id, counted.take());
+            handle.send_rest(&request.body, stream.take());
+            let begun = std::future::poll_fn(|cx| handle.poll_begin(cx)).await;
+            match begun {
+                Ok(begun) => return Ok(handle.into_response(begun)),
+                Err(error) => {
+                    counted = handle.into_counted();
                     now_is = now();
-                    if !(may_repeat && tries < MAX_TRIES && is_about_the_connection(&error) && now_is < give_up) {
-                        return Err(error);
+                    if tries == 0 || !is_about_the_connection(&error) || now_is >= give_up {
+                        return Err(counted.fail(error));
                     }
                 }
             }
         }
     }
 
-    fn check(&self, address: &Address, request: &Request) -> Result<(), Error> {
+    fn check(&self, address: &Address, request: &Request, late: bool) -> Result<(), Error> {
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Cancelled, Delivery::NotSent, "the client was closed"));
         }
         if address.transport() != Transport::Tcp {
             let what = format!("{address} is not reached over tcp: its scheme must be tcp:// or unix://");
             return Err(Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what));
+        }
+        if late {
+            let what = "the deadline passed before the call was sent";
+            return Err(Error::new(ErrorKind::DeadlineExceeded, Delivery::NotSent, what));
         }
         check_headers(&request.headers, self.config.connection.headers)?;
         let limit = self.config.connection.max_message;
@@ -192,7 +175,7 @@ fn now() -> Instant {
 
 impl RequestPlaneClient for TcpClient {
     fn call<'a>(&'a self, address: &'a Address, request: Request) -> BoxFuture<'a, Result<Response, Error>> {
-        Box::pin(self.call_checked(address, request))
+        Box::pin(self.call_counted(address, request))
     }
 
     fn transport(&self) -> Transport {

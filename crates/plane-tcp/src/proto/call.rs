@@ -21,11 +21,15 @@ pub(crate) struct Call {
     /// The incoming direction has ended, here or there.
     pub(crate) ended: bool,
     /// How it ended, until the reader was told.
-    pub(crate) outcome: Option<Result<Option<Headers>, Error>>,
+    pub(crate) outcome: Option<Outcome>,
     /// When the whole call must have ended.
     pub(crate) deadline: Option<Instant>,
     pub(crate) role: Role,
 }
+
+/// How an incoming direction ended: in order, perhaps with trailers, or not. Headers are boxed, because few calls have
+/// any and every call has the place for them.
+pub(crate) type Outcome = Result<Option<Box<Headers>>, Error>;
 
 /// What differs between the two sides of a call.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ pub(crate) struct Caller {
     pub(crate) accept_by: Option<Instant>,
     /// Headers or the first message came.
     pub(crate) begun: bool,
-    pub(crate) headers: Option<Headers>,
+    pub(crate) headers: Option<Box<Headers>>,
     /// The far side has not ended the call, so it still counts there.
     pub(crate) open: bool,
     /// Nobody waits for the answer any more.
@@ -87,7 +91,7 @@ pub(crate) enum Begun {
 #[derive(Debug)]
 pub(crate) enum Next {
     Message(Bytes),
-    End(Option<Headers>),
+    End(Option<Box<Headers>>),
     Failed(Error),
 }
 
@@ -139,7 +143,7 @@ impl Call {
     }
 
     /// Ends the incoming direction, unless it has ended, and tells who waits for either.
-    pub(crate) fn end(&mut self, outcome: Result<Option<Headers>, Error>, wake: &mut Vec<Waker>) {
+    pub(crate) fn end(&mut self, outcome: Outcome, wake: &mut Vec<Waker>) {
         if !std::mem::replace(&mut self.ended, true) {
             self.outcome = Some(outcome);
         }

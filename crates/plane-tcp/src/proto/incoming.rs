@@ -6,7 +6,7 @@ use bytes::Bytes;
 use plane_core::frame::{End, Flags, Frame, FrameError, Frames, Kind, encode_pong};
 use plane_core::{AbortReason, Code, Delivery, Error, ErrorKind, Headers};
 
-use crate::proto::call::Role;
+use crate::proto::call::{Outcome, Role};
 use crate::proto::connection::{Connection, Failure, Side};
 use crate::proto::receiving::{ReceiveError, too_large};
 use crate::proto::sending::Ending;
@@ -162,7 +162,7 @@ impl Connection {
                     "a request's END has a status, a flag or a wrong count",
                 ));
             }
-            self.end_incoming(id, Ok(trailers.ok().filter(|trailers| !trailers.is_empty())));
+            self.end_incoming(id, Ok(trailers.ok().filter(|trailers| !trailers.is_empty()).map(Box::new)));
             return Ok(());
         }
         let received = call.receiving.count();
@@ -174,14 +174,14 @@ impl Connection {
                 let what = format!("the answer has {count} messages and {received} came");
                 Err(Error::new(ErrorKind::Truncated, delivery, what))
             }
-            (None, Ok(trailers)) => Ok(Some(trailers).filter(|trailers| !trailers.is_empty())),
+            (None, Ok(trailers)) => Ok(Some(trailers).filter(|trailers| !trailers.is_empty()).map(Box::new)),
         };
         self.end_incoming(id, outcome);
         Ok(())
     }
 
     /// The far side is done with its direction; for a caller that is the end of the call.
-    fn end_incoming(&mut self, id: u64, outcome: Result<Option<Headers>, Error>) {
+    fn end_incoming(&mut self, id: u64, outcome: Outcome) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         if let Some(caller) = call.caller() {
             caller.accept_by = None;
@@ -227,7 +227,7 @@ impl Connection {
         caller.begun = true;
         match headers {
             Ok(headers) => {
-                caller.headers = Some(headers);
+                caller.headers = Some(Box::new(headers));
                 self.wake.extend(call.reader.take());
             }
             Err(error) => {

@@ -28,7 +28,7 @@ impl Connection {
             register(&mut call.reader, cx);
             return Poll::Pending;
         }
-        let headers = caller.headers.take().unwrap_or_default();
+        let headers = caller.headers.take().map(|headers| *headers).unwrap_or_default();
         if only && let Some(message) = call.receiving.pop() {
             self.forget(id);
             return Poll::Ready(Ok((headers, Begun::Only(message))));

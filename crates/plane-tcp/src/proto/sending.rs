@@ -11,7 +11,8 @@ use crate::proto::receiving::MESSAGE_COST;
 pub(crate) struct Sending {
     credit: u64,
     pending: Option<Pending>,
-    ending: Option<Ending>,
+    /// Boxed, because most calls end with their only message.
+    ending: Option<Box<Ending>>,
     count: u64,
     /// Nothing may be sent any more.
     closed: bool,
@@ -75,7 +76,7 @@ impl Sending {
 
     /// Ends the direction behind what waits.
     pub(crate) fn finish(&mut self, ending: Ending) {
-        self.ending = Some(ending);
+        self.ending = Some(Box::new(ending));
         self.closed = true;
     }
 
@@ -108,7 +109,7 @@ impl Sending {
         if self.pending.is_some() {
             return None;
         }
-        self.ending.take().map(|ending| (ending, self.count))
+        self.ending.take().map(|ending| (*ending, self.count))
     }
 
     /// Whether something waits, for credit or for its turn.
