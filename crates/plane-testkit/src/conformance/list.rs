@@ -117,6 +117,10 @@ list! {
         many_streams_at_once_keep_their_messages_apart
         large_and_small_messages_keep_apart
     }
+    storm {
+        a_storm_leaves_nothing_behind
+        unread_bodies_leave_nothing_behind
+    }
     streaming {
         a_streamed_request_arrives_whole
         both_directions_take_turns

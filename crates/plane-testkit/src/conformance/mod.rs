@@ -49,6 +49,8 @@ pub mod limits;
 #[doc(hidden)]
 pub mod metrics;
 #[doc(hidden)]
+pub mod storm;
+#[doc(hidden)]
 pub mod streaming;
 #[doc(hidden)]
 pub mod typed;
