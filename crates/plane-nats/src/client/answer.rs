@@ -128,14 +128,10 @@ impl Answer {
         }
     }
 
-    /// Aborts the handler, now or as soon as it is known where it runs.
+    /// Aborts the handler. If it is not known yet who answers, the next reply of the call tells, and then it is done.
     fn tell_server(&self, code: Code) {
-        match self.call.control() {
-            Some(control) => self.shared.controls.abort(&control, code),
-            None => {
-                let until = Instant::now() + self.shared.request_timeout;
-                self.shared.routes.orphan(self.call.id, code, until);
-            }
+        if let Some(control) = self.call.control() {
+            self.shared.controls.abort(&control, code);
         }
     }
 

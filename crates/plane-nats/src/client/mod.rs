@@ -46,8 +46,6 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct NatsClient {
     connection: NatsConnection,
-    /// What its inbox and the ids of its requests begin with.
-    token: String,
     inbox: String,
     ledger: Ledger,
     shared: Arc<Shared>,
@@ -65,10 +63,9 @@ impl NatsClient {
         Self {
             connection: connection.clone(),
             inbox: format!("{}.{token}", config.inbox_prefix),
-            token,
             ledger: Ledger::default(),
             shared: Arc::new(Shared {
-                routes: Routes::new(config.max_calls),
+                routes: Routes::new(config.max_calls, token),
                 controls: crate::controls::Controls::default(),
                 request_timeout: config.request_timeout,
                 keepalive: config.keepalive_interval + config.keepalive_timeout,
@@ -143,7 +140,7 @@ impl NatsClient {
         let Address::Nats(at) = address else { return failed(count, wrong_address(address)) };
         let id = self.shared.routes.next_id();
         let subject: async_nats::Subject = subject::call(at, &endpoint, instance).into();
-        let request_id = format!("{}-{id:x}", self.token);
+        let request_id = self.shared.routes.request_id(id);
         // Where one server is called, its ear for this call is known before it speaks.
         let control = subject::is_server_address(at).then(|| subject::control(at, &request_id).into());
         let config = self.connection.config();
@@ -224,7 +221,6 @@ async fn read(
     mut closing: oneshot::Receiver<()>,
 ) {
     let (mut losses, mut denied) = (connection.losses(), connection.denied());
-    let mut sweep = tokio::time::interval(shared.request_timeout);
     let telling = shared.controls.run(&connection);
     tokio::pin!(telling);
     loop {
@@ -250,7 +246,6 @@ async fn read(
                     shared.routes.deny(&subject);
                 }
             }
-            _ = sweep.tick() => shared.routes.sweep(Instant::now()),
         }
     }
 }

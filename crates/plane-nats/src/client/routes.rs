@@ -19,6 +19,8 @@ pub(super) struct Routes {
     table: Mutex<Table>,
     next: AtomicU64,
     limit: usize,
+    /// What the ids of its requests begin with.
+    token: String,
     empty: Notify,
     /// Messages that belonged to no call.
     strays: AtomicU64,
@@ -27,23 +29,16 @@ pub(super) struct Routes {
 #[derive(Debug, Default)]
 struct Table {
     calls: FxHashMap<u64, Arc<Call>>,
-    /// Calls whose caller went away before it was known who answers: that server is told as soon as it speaks.
-    orphans: FxHashMap<u64, Orphan>,
     closed: bool,
 }
 
-#[derive(Debug)]
-struct Orphan {
-    code: Code,
-    until: Instant,
-}
-
 impl Routes {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(super) fn new(limit: usize, token: String) -> Self {
         Self {
             table: Mutex::default(),
             next: AtomicU64::new(1),
             limit,
+            token,
             empty: Notify::new(),
             strays: AtomicU64::new(0),
         }
@@ -77,42 +72,28 @@ impl Routes {
         }
     }
 
-    /// Remembers to abort a call at whoever turns out to answer it.
-    pub(super) fn orphan(&self, id: u64, code: Code, until: Instant) {
-        let mut table = self.table.lock();
-        // Beyond as many as calls, the server's own check of its caller has to do.
-        if table.orphans.len() < self.limit {
-            table.orphans.insert(id, Orphan { code, until });
-        }
-    }
-
     /// Takes in one message of the inbox.
     pub(super) fn take(&self, message: Message, controls: &Controls) {
         let id = message.subject.rsplit('.').next().and_then(|token| u64::from_str_radix(token, 16).ok());
-        let mut table = self.table.lock();
-        let call = id.and_then(|id| table.calls.get(&id)).cloned();
-        let orphan = id.filter(|_| call.is_none()).and_then(|id| table.orphans.remove(&id));
-        drop(table);
-        match (call, orphan) {
-            (Some(call), _) => {
-                if let (Heard::Broken(code), Some(control)) = (call.take(message), call.control()) {
-                    controls.abort(&control, code);
-                }
+        let call = id.and_then(|id| self.table.lock().calls.get(&id).cloned());
+        if let Some(call) = call {
+            if let (Heard::Broken(code), Some(control)) = (call.take(message), call.control()) {
+                controls.abort(&control, code);
             }
-            (None, Some(orphan)) => {
-                if let Some(control) = message.reply {
-                    controls.abort(&control, orphan.code);
-                }
-            }
-            (None, None) => {
-                self.strays.fetch_add(1, Ordering::Relaxed);
-            }
+            return;
+        }
+        self.strays.fetch_add(1, Ordering::Relaxed);
+        // Its caller went away before it was known who answers; now it is. Nobody else's call can be named this way.
+        if let (Some(id), Some(control)) = (id, message.reply)
+            && control.rsplit('.').next() == Some(&*self.request_id(id))
+        {
+            controls.abort(&control, Code::CANCELLED);
         }
     }
 
-    /// Forgets the calls without a caller whose server has not spoken in time.
-    pub(super) fn sweep(&self, now: Instant) {
-        self.table.lock().orphans.retain(|_, orphan| orphan.until > now);
+    /// What servers know a call as.
+    pub(super) fn request_id(&self, id: u64) -> String {
+        format!("{}-{id:x}", self.token)
     }
 
     fn all(&self) -> Vec<Arc<Call>> {
