@@ -98,13 +98,10 @@ impl Core {
         })
     }
 
-    /// Takes in one message, from whatever subscription.
+    /// Takes in one message of the server's own subscription.
     pub(super) fn take(&self, message: Message) {
         let subject = message.subject.clone();
-        let prefix = &self.connection.config().prefix;
-        let below = |start: &str| subject.strip_prefix(start).and_then(|rest| rest.strip_prefix('.'));
-        let Some(rest) = below(&self.address).or_else(|| below(prefix)) else { return };
-        match subject::parse(rest) {
+        match self.addressed(&subject) {
             Addressed::Probe(nonce) => {
                 if let Some(heard) = self.probes.lock().remove(&nonce) {
                     // Whoever waited may have given up.
@@ -112,26 +109,55 @@ impl Core {
                 }
             }
             Addressed::Control(id) => self.calls.take(id, message),
-            Addressed::Call(endpoint, instance) => self.take_call(endpoint, instance, message),
+            Addressed::Call(endpoint, instance) => {
+                if let Err(status) = self.take_call(endpoint, instance, &message) {
+                    self.refuse(message.reply, status);
+                }
+            }
             Addressed::Strange => tracing::debug!(%subject, "a message that no call has"),
         }
     }
 
-    fn take_call(&self, endpoint: &str, instance: Option<InstanceId>, message: Message) {
-        let Some(reply) = message.reply.clone() else {
-            // Nobody would hear the answer, nor the refusal.
-            tracing::debug!(endpoint, "a request without a reply subject");
-            return;
-        };
-        let headers = message.headers.unwrap_or_default();
-        let admitted = check_version(&headers).and_then(|()| self.endpoints.admit(endpoint, instance));
-        let started = admitted.and_then(|admitted| self.start(admitted, &reply, &headers, message.payload));
-        if let Err(status) = started {
-            self.refuse(reply, status);
+    /// Takes in one message of a subject that other servers share, unless this one does not serve it any more.
+    pub(super) fn offer(&self, message: &Message) -> bool {
+        let Addressed::Call(endpoint, instance) = self.addressed(&message.subject) else { return true };
+        match self.take_call(endpoint, instance, message) {
+            Err(status) if matches!(status.code(), Code::NOT_FOUND | Code::UNAVAILABLE) => return false,
+            Err(status) => self.refuse(message.reply.clone(), status),
+            Ok(()) => {}
         }
+        true
     }
 
-    fn refuse(&self, reply: Subject, status: Status) {
+    fn addressed<'a>(&self, subject: &'a Subject) -> Addressed<'a> {
+        let prefix = &self.connection.config().prefix;
+        let below = |start: &str| subject.strip_prefix(start).and_then(|rest| rest.strip_prefix('.'));
+        below(&self.address).or_else(|| below(prefix)).map_or(Addressed::Strange, subject::parse)
+    }
+
+    fn take_call(&self, endpoint: &str, instance: Option<InstanceId>, message: &Message) -> Result<(), Status> {
+        let Some(reply) = &message.reply else {
+            // Nobody would hear the answer, nor the refusal.
+            tracing::debug!(endpoint, "a request without a reply subject");
+            return Ok(());
+        };
+        let no_headers = HeaderMap::new();
+        let headers = message.headers.as_ref().unwrap_or(&no_headers);
+        check_version(headers)?;
+        let admitted = self.endpoints.admit(endpoint, instance)?;
+        self.start(admitted, reply, headers, message.payload.clone())
+    }
+
+    /// Gives a call that came to a subject shared with other servers back to NATS, for another one. The subscription
+    /// must have been ended before.
+    pub(super) async fn pass_on(&self, message: Message) {
+        let Message { subject, reply, headers, payload, .. } = message;
+        // Without a connection the caller ends the call by itself.
+        let _ = self.connection.publish(Outbound { subject, reply, headers, payload }).await;
+    }
+
+    fn refuse(&self, reply: Option<Subject>, status: Status) {
+        let Some(reply) = reply else { return };
         let (headers, payload) = End::refused(status).encode(self.connection.max_payload());
         let connection = self.connection.clone();
         let refusal = Outbound { subject: reply, reply: None, headers: Some(headers), payload };

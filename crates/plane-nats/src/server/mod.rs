@@ -177,44 +177,51 @@ async fn drive(
         }
     }
     // What is on its way already is refused rather than left without an answer.
-    let last = async {
-        tokio::join!(drain(&mut own, &core), async { while feeds.next().await.is_some() {} });
+    let own = async {
+        // Without a connection nothing more comes anyway.
+        let _ = own.drain().await;
+        while let Some(message) = own.next().await {
+            core.take(message);
+        }
     };
-    let _ = tokio::time::timeout(LAST_WORDS, last).await;
+    let rest = async { tokio::join!(own, async { while feeds.next().await.is_some() {} }) };
+    let _ = tokio::time::timeout(LAST_WORDS, rest).await;
     core.end(LAST_WORDS).await;
 }
 
-/// Ends a subscription and takes in what is on its way to it.
-async fn drain(subscriber: &mut Subscriber, core: &Core) {
-    // Without a connection nothing more comes anyway.
-    let _ = subscriber.drain().await;
-    while let Some(message) = subscriber.next().await {
-        core.take(message);
-    }
-}
-
 impl Feed {
-    /// Takes in what comes to the subjects of one registration. Once it ends, NATS sends no more, and what is on its
-    /// way already is answered.
+    /// Takes in what comes to the subjects of one registration. Once that ends, NATS is told to send no more, and what
+    /// is on its way already is given back for other servers: a server that leaves refuses no call. The client library
+    /// forgets a subscription before NATS confirms its end, so what comes in between is lost without a trace.
     async fn run(self, core: &Core, mut closing: watch::Receiver<Closing>) {
-        let [mut any, mut this] = self.subscribers;
+        let Self { subscribers: [mut any, mut this], mut unregistered } = self;
         let drained = async {
             // A server that is gone is as good as one that drains.
             let _ = closing.wait_for(|closing| *closing >= Closing::Draining).await;
         };
         tokio::pin!(drained);
-        let mut unregistered = self.unregistered;
+        let mut late = None;
         loop {
-            tokio::select! {
-                Some(message) = any.next() => core.take(message),
-                Some(message) = this.next() => core.take(message),
+            let message = tokio::select! {
+                biased;
                 _ = &mut unregistered => break,
                 () = &mut drained => break,
+                Some(message) = any.next() => message,
+                Some(message) = this.next() => message,
                 else => return,
+            };
+            if !core.offer(&message) {
+                late = Some(message);
+                break;
             }
         }
-        drain(&mut any, core).await;
-        drain(&mut this, core).await;
+        // Without a connection nothing more comes anyway.
+        let _ = any.drain().await;
+        let _ = this.drain().await;
+        let mut rest = futures_util::stream::iter(late).chain(any).chain(this);
+        while let Some(message) = rest.next().await {
+            core.pass_on(message).await;
+        }
     }
 }
 
