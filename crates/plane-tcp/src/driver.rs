@@ -66,6 +66,8 @@ pub(crate) struct LinkDriver<S> {
     frame: Stall,
     /// Bytes that the other side does not take.
     write: Stall,
+    /// Bytes that it had taken at the last look.
+    written: u64,
     /// Why nothing can be written any more. What the other side said before is read first: a GOAWAY among it says which
     /// calls did not run.
     unwritable: Option<Failure>,
@@ -94,6 +96,7 @@ impl<S: Start> LinkDriver<S> {
             half_closed: None,
             frame: Stall::new(FRAME_TIMEOUT),
             write: Stall::new(WRITE_TIMEOUT),
+            written: 0,
             unwritable: None,
             fresh: true,
             lingering: false,
@@ -170,8 +173,7 @@ impl<S: Start> LinkDriver<S> {
                 return Err(Failure::violation(plane_core::Code::PROTOCOL, what));
             }
             if self.write.is_over(now) {
-                let what = format!("the other side took no bytes for {:?}", self.write.limit());
-                return Err(Failure::new(ErrorKind::Disconnected, what));
+                self.check_write(now)?;
             }
             let half_closed = self.half_closed;
             let next = self.link.with(|connection| match half_closed {
@@ -180,6 +182,17 @@ impl<S: Start> LinkDriver<S> {
             })?;
             self.arm(next.max(now));
         }
+        Ok(())
+    }
+
+    /// The other side takes no bytes, unless somebody else has written some since the last look.
+    fn check_write(&mut self, now: Instant) -> Result<(), Failure> {
+        if matches!(self.link.flush(), Ok(Flushed::Blocked { written }) if written == self.written) {
+            let what = format!("the other side took no bytes for {:?}", self.write.limit());
+            return Err(Failure::new(ErrorKind::Disconnected, what));
+        }
+        self.write.note_progress();
+        self.write.note_unfinished(now);
         Ok(())
     }
 
@@ -252,17 +265,19 @@ impl<S: Start> LinkDriver<S> {
                     self.write.note_progress();
                     return Ok(Poll::Ready(()));
                 }
-                Flushed::Blocked => match self.link.socket().poll_ready(cx) {
-                    Poll::Ready(ready) => {
-                        ready.map_err(|error| self.lost(&error))?;
-                        // The other side took something, although there is always more to send.
+                Flushed::Blocked { written } => {
+                    // On a busy connection there is always more to send than the socket takes at once.
+                    if std::mem::replace(&mut self.written, written) != written {
                         self.write.note_progress();
                     }
-                    Poll::Pending => {
-                        self.write.note_unfinished(now());
-                        return Ok(Poll::Pending);
+                    match self.link.socket().poll_ready(cx) {
+                        Poll::Ready(ready) => ready.map_err(|error| self.lost(&error))?,
+                        Poll::Pending => {
+                            self.write.note_unfinished(now());
+                            return Ok(Poll::Pending);
+                        }
                     }
-                },
+                }
             }
         }
     }

@@ -67,7 +67,11 @@ impl Room {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Flushed {
     All,
-    Blocked,
+    /// The socket takes no more for now.
+    Blocked {
+        /// Bytes that it took so far, whoever wrote them.
+        written: u64,
+    },
 }
 
 impl Link {
@@ -92,7 +96,17 @@ impl Link {
     /// socket takes them, many callers at once are no reason to open another connection.
     pub(crate) fn has_room(&self) -> bool {
         let (room, backlog) = self.peek(|connection| (connection.has_room(), connection.has_backlog()));
-        room || (backlog && matches!(self.flush(), Ok(Flushed::All)) && self.peek(Connection::has_room))
+        room || (backlog && self.flush_or_wake() && self.peek(Connection::has_room))
+    }
+
+    /// Writes in place. What the socket does not take, or an error, is the driver's: it must look even if it saw nothing
+    /// staged, because that has moved to the batch.
+    fn flush_or_wake(&self) -> bool {
+        let all = matches!(self.flush(), Ok(Flushed::All));
+        if !all {
+            self.state.lock().force_wake();
+        }
+        all
     }
 
     /// Changes the connection, then wakes whoever has something to do because of it.
@@ -115,9 +129,8 @@ impl Link {
             state.wake_driver();
         }
         self.release(state);
-        if alone && !matches!(self.flush(), Ok(Flushed::All)) {
-            // The driver sees the same error, or waits until the socket takes more.
-            self.state.lock().force_wake();
+        if alone {
+            self.flush_or_wake();
         }
         result
     }
@@ -152,7 +165,9 @@ impl Link {
             match batch.write_with(|slices| self.socket.try_write_vectored(slices)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => batch.advance(written),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Flushed::Blocked),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Flushed::Blocked { written: batch.written() });
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

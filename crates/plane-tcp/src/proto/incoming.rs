@@ -94,14 +94,18 @@ impl Connection {
     pub(crate) fn on_message(&mut self, now: Instant, id: u64, flags: Flags, payload: Bytes) -> Result<(), Failure> {
         let max_message = self.settings.max_message;
         let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::MESSAGE, id) };
-        if call.ended {
-            // What was on its way when this side gave the call up is bounded by its credit, which never comes back.
-            return match call.ended_here() {
-                true => call.receiving.waste(&payload).map_err(|_| self.over_credit(id)),
-                false => Err(after_end(Kind::MESSAGE, id)),
-            };
-        }
         let (end, more) = (flags.has(Flags::END), flags.has(Flags::MORE));
+        if call.ended {
+            if !call.ended_here() {
+                return Err(after_end(Kind::MESSAGE, id));
+            }
+            // What was on its way when this side gave the call up is bounded by its credit, which never comes back.
+            call.receiving.waste(&payload).map_err(|_| self.over_credit(id))?;
+            if end {
+                self.end_incoming(id, Ok(None));
+            }
+            return Ok(());
+        }
         match call.receiving.push(payload, more, max_message) {
             Ok(readable) => {
                 if end && call.receiving.count() != 1 {
@@ -152,7 +156,12 @@ impl Connection {
     fn on_end(&mut self, now: Instant, id: u64, not_executed: bool, end: End) -> Result<(), Failure> {
         let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::END, id) };
         let End { count, status, trailers } = end;
-        if call.ended && !call.ended_here() {
+        if call.ended_here() {
+            // What came since was not looked at, so it cannot be held against the end.
+            self.end_incoming(id, Ok(None));
+            return Ok(());
+        }
+        if call.ended {
             return Err(after_end(Kind::END, id));
         }
         if let Role::Handler(_) = call.role {

@@ -66,6 +66,8 @@ impl Outbox {
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     segments: VecDeque<Bytes>,
+    /// Bytes that the socket took so far.
+    written: u64,
 }
 
 /// More slices than this bring no more speed, and some systems refuse more than 1,024.
@@ -98,8 +100,14 @@ impl Batch {
         write(&slices[..used])
     }
 
-    /// Drops the first `written` bytes.
+    /// Bytes that the socket took so far, over all batches.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Drops the first `written` bytes: the socket took them.
     pub(crate) fn advance(&mut self, mut written: usize) {
+        self.written += written as u64;
         while let Some(front) = self.segments.front_mut() {
             if written < front.len() {
                 front.advance(written);

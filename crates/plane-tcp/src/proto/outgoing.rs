@@ -66,8 +66,13 @@ impl Connection {
     }
 
     /// Ends the outgoing direction behind what waits.
-    pub(crate) fn finish(&mut self, id: u64, ending: Ending) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_closed()) else { return };
+    pub(crate) fn finish(&mut self, id: u64, mut ending: Ending) {
+        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_finished()) else { return };
+        let cut = call.sending.is_cut();
+        if cut && let Some(reason) = call.handling().and_then(|handling| handling.canceller.abort_reason()) {
+            // However the handler ended meanwhile: a part of its answer was dropped.
+            ending = Ending { not_executed: ending.not_executed, ..Ending::failed(reason.status()) };
+        }
         call.sending.finish(ending);
         if let Some(handling) = call.handling() {
             handling.notice_at = None;
@@ -89,7 +94,7 @@ impl Connection {
                 sending.queued = true;
                 self.ready.push_back(id);
             }
-        } else if sending.is_closed() && matches!(call.role, Role::Handler(_)) {
+        } else if sending.is_finished() && matches!(call.role, Role::Handler(_)) {
             // The answer is on its way: the call is over for this side.
             let aborted = call.handling().is_some_and(|handling| handling.canceller.abort_reason().is_some());
             self.remove(id);

@@ -14,8 +14,10 @@ pub(crate) struct Sending {
     /// Boxed, because most calls end with their only message.
     ending: Option<Box<Ending>>,
     count: u64,
-    /// Nothing may be sent any more.
+    /// Nothing may be sent any more, its end included.
     closed: bool,
+    /// A message may have been dropped half sent: only an end that is no good one may follow.
+    cut: bool,
     /// Whether the call stands in the connection's queue of those with something to send.
     pub(crate) queued: bool,
 }
@@ -47,7 +49,15 @@ impl Ending {
 
 impl Sending {
     pub(crate) fn new(credit: u32) -> Self {
-        Self { credit: u64::from(credit), pending: None, ending: None, count: 0, closed: false, queued: false }
+        Self {
+            credit: u64::from(credit),
+            pending: None,
+            ending: None,
+            count: 0,
+            closed: false,
+            cut: false,
+            queued: false,
+        }
     }
 
     /// Whether a further message is taken now.
@@ -55,8 +65,19 @@ impl Sending {
         self.pending.is_none() && self.credit > u64::from(MESSAGE_COST)
     }
 
+    /// Whether a message is refused.
     pub(crate) fn is_closed(&self) -> bool {
+        self.closed || self.cut
+    }
+
+    /// Whether its end was sent, waits behind what is sent, or will never be.
+    pub(crate) fn is_finished(&self) -> bool {
         self.closed
+    }
+
+    /// Whether [`cut`](Self::cut) was called.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut
     }
 
     /// Refuses everything from now on and forgets what waits.
@@ -125,9 +146,11 @@ impl Sending {
         }
     }
 
-    /// Forgets a message that waits: its reader is gone.
-    pub(crate) fn drop_pending(&mut self) {
+    /// Forgets a message that waits, although a part of it may be sent: its reader is gone. No other message may follow
+    /// that part, and no good end.
+    pub(crate) fn cut(&mut self) {
         self.pending = None;
+        self.cut = true;
     }
 }
 
@@ -159,6 +182,17 @@ mod tests {
         sending.add_credit(1000);
         assert!(sending.next_chunk(4000).is_some());
         assert_eq!(sending.next_end().map(|(_, count)| count), Some(1));
+    }
+
+    #[test]
+    fn after_a_cut_nothing_follows_but_an_end() {
+        let mut sending = Sending::new(1000);
+        sending.push(vec![0; 1500].into(), false);
+        assert_eq!(sending.next_chunk(400).map(|(_, flags)| flags), Some(Flags::MORE));
+        sending.cut();
+        assert!(sending.next_chunk(400).is_none() && sending.is_closed() && !sending.is_finished());
+        sending.finish(Ending::failed(Status::internal("cut")));
+        assert!(sending.is_finished() && sending.next_end().is_some());
     }
 
     /// Threat A21: credit beyond reason.

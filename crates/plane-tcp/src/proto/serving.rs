@@ -151,10 +151,10 @@ impl Connection {
     pub(crate) fn end_aborted(&mut self, id: u64, reason: AbortReason) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.receiving.discard();
-        call.sending.drop_pending();
+        call.sending.cut();
         self.wake.extend(call.sender.take());
         self.wake.extend(call.reader.take());
-        if call.sending.is_closed() {
+        if call.sending.is_finished() {
             let status = reason.status();
             self.outbox.push(|out| encode_end(out, id, Flags::NONE, 0, Some(&status), None), Bytes::new());
             self.remove(id);

@@ -184,3 +184,37 @@ async fn one_call_too_many_is_refused_alone() {
     peer.open(1027, &endpoint("echo"), Flags::END, b"hi").await;
     assert_eq!(peer.expect_message(1027).await.1, "hi");
 }
+
+/// Calls that are opened and given up again: a million in an optimised build, enough to run out of any budget in others.
+const GIVEN_UP: u64 = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
+
+/// Case A21: streams that are opened and left, one after the other without end, disturb nobody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaving_streams_at_a_legal_pace_goes_on_for_ever() {
+    const TOGETHER: u64 = 250;
+    let world = World::start().await;
+    let mut peer = Peer::dial(&world.address).await;
+    let echo = endpoint("echo");
+    for round in 0..GIVEN_UP / TOGETHER {
+        let calls = || (0..TOGETHER).map(|number| 2 * (round * TOGETHER + number) + 1);
+        let mut out = BytesMut::new();
+        calls().for_each(|call| Peer::write_open(&mut out, call, &echo, Flags::NONE, b"hi"));
+        peer.send_bytes(&out).await;
+        for _ in calls() {
+            while !matches!(peer.expect().await, Seen::Message { .. }) {}
+        }
+        out.clear();
+        calls().for_each(|call| encode_cancel(&mut out, call, Cancel::Abort(Code::CANCELLED)));
+        peer.send_bytes(&out).await;
+        for _ in calls() {
+            assert!(matches!(peer.expect().await, Seen::End { .. }));
+        }
+        if round % 16 == 0 {
+            world.still_answers().await;
+        }
+    }
+    until(|| world.server.stats().in_flight == 0).await;
+    let stats = world.server.stats();
+    assert_eq!(stats.started, stats.completed + stats.failed + stats.cancelled);
+    assert!(stats.cancelled >= GIVEN_UP, "{stats:?}");
+}

@@ -1,7 +1,9 @@
 //! Case A22: calls that are given up, at each of their stages; each releases everything.
 
-use plane_core::frame::{Cancel, Flags};
-use plane_core::{Body, Code, Request, RequestPlaneClient, RequestPlaneServer};
+use std::time::Duration;
+
+use plane_core::frame::{Cancel, Flags, Hello};
+use plane_core::{Body, Code, ErrorKind, Request, RequestPlaneClient, RequestPlaneServer};
 use plane_tcp::{ClientConfig, TcpClient};
 use plane_testkit::peer::{PeerListener, Seen};
 
@@ -83,4 +85,47 @@ async fn a_cancelled_call_counts_until_its_end() {
     peer.message(second, Flags::END, b"ok").await;
     assert_eq!(soon(next).await.expect("no panic").expect("an answer"), "ok");
     nothing_left(&client).await;
+}
+
+/// An answer that crosses the caller's deadline on its way gives the call's place back, whatever part of it came before
+/// and however it ends, and is not held against the server.
+#[tokio::test]
+async fn an_answer_that_crosses_a_deadline_frees_its_place() {
+    let client = client(ClientConfig::default().pool_size(1).expect("in range"));
+    let listener = PeerListener::bind().await;
+    let address = listener.address();
+    let ask = |timeout| {
+        let (client, address) = (client.clone(), address.clone());
+        let request = Request::new(endpoint("echo"), "hi").with_timeout(timeout);
+        tokio::spawn(async move { client.call(&address, request).await?.message().await })
+    };
+    let one_at_a_time = Hello { max_calls: 1, ..Hello::default() };
+    let first = ask(Duration::from_secs(60));
+    let mut peer = listener.accept_with(&one_at_a_time).await;
+    let (call, _, _) = peer.expect_open().await;
+    peer.message(call, Flags::END, b"first").await;
+    soon(first).await.expect("no panic").expect("an answer");
+    for ending in 0..4 {
+        let late = ask(Duration::from_millis(30));
+        let (call, _, _) = peer.expect_open().await;
+        if ending % 2 == 1 {
+            peer.message(call, Flags::MORE, &[1; 300]).await;
+        }
+        let error = soon(late).await.expect("no panic").expect_err("no answer in time");
+        assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+        assert!(matches!(peer.expect().await, Seen::Cancel { .. }));
+        // What a server sends that had not read the cancel yet.
+        if ending < 2 {
+            peer.message(call, Flags::END, b"late").await;
+        } else {
+            peer.message(call, Flags::MORE, &[1; 300]).await;
+            peer.end(call, 0).await;
+        }
+        // The only place is free again, on the same connection.
+        let answered = ask(Duration::from_secs(60));
+        let (call, _, _) = peer.expect_open().await;
+        peer.message(call, Flags::END, b"in time").await;
+        assert_eq!(soon(answered).await.expect("no panic").expect("an answer"), "in time");
+    }
+    assert_eq!(client.stats().dials, 1);
 }

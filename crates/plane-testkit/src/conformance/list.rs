@@ -175,6 +175,7 @@ mod tests {
         ("deadlines", include_str!("deadlines.rs")),
         ("cancellation", include_str!("cancellation.rs")),
         ("flow", include_str!("flow.rs")),
+        ("storm", include_str!("storm.rs")),
         ("streaming", include_str!("streaming.rs")),
         ("typed", include_str!("typed.rs")),
         ("drain", include_str!("drain.rs")),
