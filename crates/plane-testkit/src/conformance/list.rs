@@ -181,7 +181,6 @@ mod tests {
         ("drain", include_str!("drain.rs")),
         ("instances", include_str!("instances.rs")),
         ("metrics", include_str!("metrics.rs")),
-        ("storm", include_str!("storm.rs")),
     ];
 
     /// A case that is written and not listed would never run.
