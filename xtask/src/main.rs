@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - `workspace`: where the checkout is, how cargo is started in it.
+//! - `nats`: the NATS server that tests need.
 //! - `test`: the tests, with a total at the end.
 //! - `tidy`: the invariants of ARCHITECTURE.md that a program can check.
 //! - `ci`: format, lints, docs, tests and tidy, in that order.
@@ -9,6 +10,8 @@
 //! - `demo`: a chat completion over real processes.
 
 mod workspace;
+
+mod nats;
 
 mod test;
 

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::nats;
 use crate::workspace::{cargo, shown};
 
 #[derive(Debug, Default, clap::Args)]
@@ -21,6 +22,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !names_packages(&args.rest) {
         command.arg("--workspace");
     }
+    // Tests that need a NATS server start their own; without a binary they fail rather than skip.
+    command.env(nats::VARIABLE, nats::server()?);
     // A terminal at our end is not one at cargo's, because we read along.
     command.args(&args.rest).stdout(Stdio::piped());
     let mut child = command.spawn().with_context(|| format!("cannot start {}", shown(&command)))?;

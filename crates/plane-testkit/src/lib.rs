@@ -1,13 +1,16 @@
-//! Conformance suite, scripted peer and chaos proxy; for tests only.
+//! Conformance suite, scripted peer, chaos proxy and NATS server; for tests only.
 //!
 //! # Layout
 //! - `chaos`: a proxy that does to real connections what networks do ([`ChaosProxy`]).
 //! - [`peer`]: one side of a plane/1 connection that says what a test tells it to.
+//! - [`nats`]: a real NATS server of a test's own.
 //! - [`mod@conformance`]: what a call must do on every transport.
 
 mod chaos;
 pub use chaos::{ChaosConnection, ChaosProxy, Direction, Ending, Faults, Flow, MAX_CONNECTIONS};
 
 pub mod peer;
+
+pub mod nats;
 
 pub mod conformance;

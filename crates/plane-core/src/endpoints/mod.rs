@@ -89,7 +89,7 @@ impl Endpoints {
             pace: Pace::default(),
         });
         served.push(entry.clone());
-        Ok(Registration { shared: self.shared.clone(), served: entry })
+        Ok(Registration { shared: self.shared.clone(), served: entry, guard: None })
     }
 
     /// Takes a call on, at once or with a place in the queue, or refuses it at once.

@@ -1,5 +1,6 @@
 //! A handler's place in a server's table.
 
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -13,6 +14,7 @@ use crate::report::DrainReport;
 pub struct Registration {
     pub(super) shared: Arc<Shared>,
     pub(super) served: Arc<Served>,
+    pub(super) guard: Option<Box<dyn Any + Send + Sync>>,
 }
 
 impl Registration {
@@ -20,6 +22,12 @@ impl Registration {
     #[must_use]
     pub fn instance(&self) -> &Instance {
         &self.served.instance
+    }
+
+    /// The same, keeping `guard` for as long: a transport that has more than the table to clear does so in its drop.
+    pub fn with_guard(mut self, guard: impl Any + Send + Sync) -> Self {
+        self.guard = Some(Box::new(guard));
+        self
     }
 
     /// Takes the handler out and waits for its calls in flight, at most until `deadline`. What is left then goes on;
@@ -41,6 +49,8 @@ impl Drop for Registration {
                 table.remove(endpoint);
             }
         }
+        drop(table);
+        self.guard = None;
     }
 }
 

@@ -1,0 +1,202 @@
+//! The caller's end of a call: it waits for the answer, reads it, and aborts the call when it is dropped.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use plane_core::{Body, Code, Delivery, Error, ErrorKind, Headers, MessageStream, Outcome, Response};
+use tokio::task::AbortHandle;
+use tokio::time::Sleep;
+
+use super::call::{Begun, Call, Next};
+use super::ledger::Count;
+use super::routes::Routes;
+use crate::controls::Controls;
+
+/// What calls of one client share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) routes: Routes,
+    pub(super) controls: Controls,
+    pub(super) request_timeout: Duration,
+    /// How long a call that was accepted may be silent.
+    pub(super) keepalive: Duration,
+}
+
+/// The caller's end of a call.
+#[derive(Debug)]
+pub(super) struct Answer {
+    shared: Arc<Shared>,
+    call: Arc<Call>,
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// What sends the request's messages.
+    upload: Option<AbortHandle>,
+    trailers: Option<Headers>,
+    /// Present until the call has ended.
+    count: Option<Count>,
+}
+
+impl Answer {
+    pub(super) fn new(shared: Arc<Shared>, call: Arc<Call>, deadline: Option<Instant>, count: Count) -> Self {
+        Self { shared, call, deadline, timer: None, upload: None, trailers: None, count: Some(count) }
+    }
+
+    pub(super) fn call(&self) -> &Arc<Call> {
+        &self.call
+    }
+
+    pub(super) fn uploads_with(&mut self, upload: AbortHandle) {
+        self.upload = Some(upload);
+    }
+
+    /// The call ends before anything of it was sent.
+    pub(super) fn not_sent(mut self, error: Error) -> Error {
+        self.end(Outcome::Failed);
+        error
+    }
+
+    /// Waits until the answer begins.
+    pub(super) async fn begin(mut self) -> Result<Response, Error> {
+        match std::future::poll_fn(|cx| self.poll_begin(cx)).await {
+            Ok(Begun::Whole(response)) => {
+                self.end(Outcome::Completed);
+                Ok(response)
+            }
+            Ok(Begun::Stream(headers)) => Ok(Response { headers, body: Body::from_messages(self) }),
+            Err(error) => {
+                self.end(Outcome::Failed);
+                Err(error)
+            }
+        }
+    }
+
+    fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<Begun, Error>> {
+        if let Poll::Ready(begun) = self.call.poll_begin(cx) {
+            return Poll::Ready(begun);
+        }
+        if self.poll_expired(cx).is_ready() {
+            return self.call.poll_begin(cx);
+        }
+        Poll::Pending
+    }
+
+    /// Gives the call up if its time is over.
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if let Some(timer) = &mut self.timer {
+                std::task::ready!(timer.as_mut().poll(cx));
+            }
+            let now = Instant::now();
+            let (silent_until, accepted) = self.call.silent_until(self.shared.request_timeout, self.shared.keepalive);
+            if self.deadline.is_some_and(|deadline| deadline <= now) {
+                let what = "the deadline of the call passed";
+                self.give_up(Code::DEADLINE_EXCEEDED, ErrorKind::DeadlineExceeded, what.to_owned());
+                return Poll::Ready(());
+            }
+            if silent_until <= now {
+                let (kind, what) = self.silence(accepted);
+                self.give_up(Code::CANCELLED, kind, what);
+                return Poll::Ready(());
+            }
+            // Once it is accepted, the call may be silent for another time than before.
+            let silent_until = silent_until.min(now + self.shared.keepalive);
+            let until = self.deadline.map_or(silent_until, |deadline| deadline.min(silent_until)).into();
+            match &mut self.timer {
+                Some(timer) => timer.as_mut().reset(until),
+                None => self.timer = Some(Box::pin(tokio::time::sleep_until(until))),
+            }
+        }
+    }
+
+    fn silence(&self, accepted: bool) -> (ErrorKind, String) {
+        if accepted {
+            let limit = self.shared.keepalive;
+            (ErrorKind::Disconnected, format!("the server has not said for {limit:?} that the call goes on"))
+        } else {
+            let limit = self.shared.request_timeout;
+            let what = format!("no server accepted the call within {limit:?} (NatsConfig::request_timeout)");
+            (ErrorKind::DeadlineExceeded, what)
+        }
+    }
+
+    fn give_up(&self, code: Code, kind: ErrorKind, what: String) {
+        if self.call.fail(Error::new(kind, self.call.delivery(), what)) {
+            self.tell_server(code);
+        }
+    }
+
+    /// Aborts the handler. If it is not known yet who answers, the next reply of the call tells, and then it is done.
+    fn tell_server(&self, code: Code) {
+        if let Some(control) = self.call.control() {
+            self.shared.controls.abort(&control, code);
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        if let Some(upload) = self.upload.take() {
+            upload.abort();
+        }
+        self.timer = None;
+        if let Some(count) = self.count.take() {
+            count.finish(outcome);
+            self.shared.routes.remove(self.call.id);
+        }
+    }
+}
+
+impl MessageStream for Answer {
+    fn poll_message(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        if self.count.is_none() {
+            return Poll::Ready(None);
+        }
+        let (mut next, credit) = self.call.poll_next(cx);
+        if let Some((control, credit)) = credit {
+            self.shared.controls.credit(&control, None, credit);
+        }
+        // A deadline that has passed ends a stream whose messages are ready as well.
+        if self.poll_expired(cx).is_ready() && next.is_pending() {
+            next = self.call.poll_next(cx).0;
+        }
+        Poll::Ready(match std::task::ready!(next) {
+            Next::Message(message) => Some(Ok(message)),
+            Next::End(trailers) => {
+                self.trailers = trailers;
+                self.end(Outcome::Completed);
+                None
+            }
+            Next::Failed(error) => {
+                self.end(Outcome::Failed);
+                Some(Err(error))
+            }
+        })
+    }
+
+    fn stop(self: Pin<&mut Self>) {
+        // Whoever streams an answer has said where it listens.
+        if let (Some(control), true) = (self.call.control(), self.count.is_some()) {
+            self.shared.controls.stop(&control);
+        }
+    }
+
+    fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
+        self.trailers.take()
+    }
+}
+
+/// The caller went away.
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if self.count.is_none() {
+            return;
+        }
+        let gone = Error::new(ErrorKind::Cancelled, Delivery::Unknown, "the caller went away");
+        if self.call.fail(gone) {
+            self.tell_server(Code::CANCELLED);
+        }
+        let outcome = if self.call.is_complete() { Outcome::Completed } else { Outcome::Cancelled };
+        self.end(outcome);
+    }
+}

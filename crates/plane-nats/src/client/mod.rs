@@ -1,0 +1,299 @@
+//! The client ([`NatsClient`]).
+//!
+//! - `ledger`: what was done so far.
+//! - `call`: one call in flight.
+//! - `routes`: which call an answer belongs to.
+//! - `answer`: the caller's end of a call.
+//! - `upload`: the messages of a request that do not fit its first payload.
+
+mod ledger;
+
+mod call;
+
+mod routes;
+
+mod answer;
+
+mod upload;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::{HeaderMap, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use plane_core::{
+    Address, Body, BoxFuture, ClientStats, Delivery, DrainReport, Error, ErrorKind, Health, Request,
+    RequestPlaneClient, Response, Transport, check_headers,
+};
+use tokio::sync::{OnceCell, oneshot};
+
+use self::answer::{Answer, Shared};
+use self::call::Call;
+use self::ledger::Ledger;
+use self::routes::{Routes, disconnected, inbox_of};
+use crate::connection::{NatsConnection, Outbound, over_limit, over_payload};
+use crate::flow::Incoming;
+use crate::{head, subject};
+
+/// How long a close waits for what it says to be written.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Makes calls over NATS: to `nats://<prefix>`, where any server of the endpoint may answer, or to the address of one
+/// server. All answers come to one inbox of its own.
+///
+/// Connects, and starts a task that reads the inbox, with the first call; dropping it ends its calls.
+#[derive(Debug)]
+pub struct NatsClient {
+    connection: NatsConnection,
+    inbox: String,
+    ledger: Ledger,
+    shared: Arc<Shared>,
+    /// Tells the task that reads the inbox, by its end, that nobody calls any more.
+    reader: OnceCell<oneshot::Sender<()>>,
+}
+
+impl NatsClient {
+    /// A client of this connection.
+    #[must_use]
+    pub fn new(connection: &NatsConnection) -> Self {
+        let config = connection.config();
+        // Nobody can guess it, so nobody can answer or abort the calls of another.
+        let token = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        Self {
+            connection: connection.clone(),
+            inbox: format!("{}.{token}", config.inbox_prefix),
+            ledger: Ledger::default(),
+            shared: Arc::new(Shared {
+                routes: Routes::new(config.max_calls, token),
+                controls: crate::controls::Controls::default(),
+                request_timeout: config.request_timeout,
+                keepalive: config.keepalive_interval + config.keepalive_timeout,
+            }),
+            reader: OnceCell::new(),
+        }
+    }
+
+    /// Messages that came to this client's inbox and belonged to no call: late answers, mostly.
+    #[must_use]
+    pub fn unknown_replies(&self) -> u64 {
+        self.shared.routes.strays()
+    }
+
+    /// Everything that can refuse the call before the connection is needed.
+    fn check(&self, address: &Address, request: &Request) -> Result<(), Error> {
+        let refuse = |kind, what| Err(Error::new(kind, Delivery::NotSent, what));
+        if self.shared.routes.is_closed() {
+            return refuse(ErrorKind::Cancelled, "the client is closed".to_owned());
+        }
+        let Address::Nats(at) = address else {
+            return refuse(
+                ErrorKind::InvalidArgument,
+                format!("NATS cannot reach {address}: it reaches nats://prefix"),
+            );
+        };
+        if !subject::is_address(at) {
+            let what = format!("{address} is not nats://prefix or the address of a server on NATS");
+            return refuse(ErrorKind::InvalidArgument, what);
+        }
+        let config = self.connection.config();
+        check_headers(&request.headers, config.headers)?;
+        if let Some(message) = request.body.as_one().filter(|message| message.len() > config.max_message) {
+            return Err(over_limit(message.len(), config.max_message));
+        }
+        if request.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return refuse(ErrorKind::DeadlineExceeded, "the deadline had passed before the call was sent".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Connects and listens, if that has not been done yet.
+    async fn ready(&self) -> Result<(), Error> {
+        let client = self.connection.client().await?;
+        self.reader
+            .get_or_try_init(|| async {
+                let inbox = client.subscribe(format!("{}.*", self.inbox)).await.map_err(|error| {
+                    let what = format!("cannot listen for answers at {}: {error}", self.inbox);
+                    Error::new(ErrorKind::Unavailable, Delivery::NotSent, what).with_source(error)
+                })?;
+                let (open, closing) = oneshot::channel();
+                tokio::spawn(read(self.connection.clone(), self.shared.clone(), inbox, closing));
+                Ok::<_, Error>(open)
+            })
+            .await?;
+        Ok(())
+    }
+
+    async fn make(&self, address: &Address, request: Request) -> Result<Response, Error> {
+        let count = self.ledger.begin();
+        let failed = |count: ledger::Count, error| {
+            count.finish(plane_core::Outcome::Failed);
+            Err(error)
+        };
+        if let Err(error) = self.check(address, &request) {
+            return failed(count, error);
+        }
+        if let Err(error) = self.ready_in_time(request.deadline).await {
+            return failed(count, error);
+        }
+        let Request { endpoint, instance, headers, deadline, body } = request;
+        let Address::Nats(at) = address else { return failed(count, wrong_address(address)) };
+        let id = self.shared.routes.next_id();
+        let subject: async_nats::Subject = subject::call(at, &endpoint, instance).into();
+        let request_id = self.shared.routes.request_id(id);
+        // Where one server is called, its ear for this call is known before it speaks.
+        let control = subject::is_server_address(at).then(|| subject::control(at, &request_id).into());
+        let config = self.connection.config();
+        let incoming = Incoming::new(config.credit, self.connection.max_payload(), config.max_message);
+        let call = Arc::new(Call::new(id, subject.clone(), control, incoming));
+        if let Err(error) = self.shared.routes.insert(&call) {
+            return failed(count, error);
+        }
+        let mut answer = Answer::new(self.shared.clone(), call, deadline, count);
+        let mut wire = HeaderMap::new();
+        head::add_application(&mut wire, &headers);
+        self.add_own_headers(&mut wire, &request_id, deadline);
+        let (payload, rest) = match self.first_payload(&mut wire, body) {
+            Ok(parts) => parts,
+            Err(error) => return Err(answer.not_sent(error)),
+        };
+        let reply = Some(inbox_of(&self.inbox, id));
+        if let Err(error) = self.connection.publish(Outbound { subject, reply, headers: Some(wire), payload }).await {
+            return Err(answer.not_sent(error));
+        }
+        if let Some(rest) = rest {
+            let upload = upload::run(self.connection.clone(), answer.call().clone(), rest);
+            answer.uploads_with(tokio::spawn(upload).abort_handle());
+        }
+        answer.begin().await
+    }
+
+    async fn ready_in_time(&self, deadline: Option<Instant>) -> Result<(), Error> {
+        let Some(deadline) = deadline else { return self.ready().await };
+        tokio::time::timeout_at(deadline.into(), self.ready()).await.unwrap_or_else(|_| {
+            let what = "the deadline of the call passed before NATS was connected";
+            Err(Error::new(ErrorKind::DeadlineExceeded, Delivery::NotSent, what))
+        })
+    }
+
+    fn add_own_headers(&self, wire: &mut HeaderMap, request_id: &str, deadline: Option<Instant>) {
+        head::set(wire, head::VERSION, head::CURRENT);
+        head::set(wire, head::REQUEST_ID, request_id);
+        head::set(wire, head::CREDIT, self.connection.config().credit);
+        if let Some(deadline) = deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            head::set(wire, head::TIMEOUT, head::micros(left));
+        }
+    }
+
+    /// What travels with the request itself, and what follows it.
+    fn first_payload(&self, wire: &mut HeaderMap, body: Body) -> Result<(Bytes, Option<Body>), Error> {
+        let limit = self.connection.max_payload();
+        let room = limit.saturating_sub(head::wire_len(wire) + head::OWN_BYTES);
+        match body.into_one() {
+            Ok(message) if message.len() <= room => Ok((message, None)),
+            Ok(_) if !self.connection.config().chunking => Err(over_payload(limit)),
+            Ok(message) => {
+                head::set(wire, head::BODY, head::BODY_STREAM);
+                Ok((Bytes::new(), Some(message.into())))
+            }
+            Err(body) if body.is_empty() => {
+                head::set(wire, head::BODY, head::BODY_NONE);
+                Ok((Bytes::new(), None))
+            }
+            Err(body) => {
+                head::set(wire, head::BODY, head::BODY_STREAM);
+                Ok((Bytes::new(), Some(body)))
+            }
+        }
+    }
+}
+
+fn wrong_address(address: &Address) -> Error {
+    Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, format!("NATS cannot reach {address}"))
+}
+
+/// Reads the inbox, tells servers what callers want, and ends the calls of a connection that is lost.
+async fn read(
+    connection: NatsConnection,
+    shared: Arc<Shared>,
+    mut inbox: Subscriber,
+    mut closing: oneshot::Receiver<()>,
+) {
+    let (mut losses, mut denied) = (connection.losses(), connection.denied());
+    let telling = shared.controls.run(&connection);
+    tokio::pin!(telling);
+    loop {
+        tokio::select! {
+            message = inbox.next() => match message {
+                Some(message) => shared.routes.take(message, &shared.controls),
+                None => return,
+            },
+            () = &mut telling => {}
+            _ = &mut closing => {
+                shared.controls.tell(&connection).await;
+                return;
+            }
+            lost = losses.changed() => {
+                if lost.is_err() {
+                    return;
+                }
+                shared.routes.fail_all(&shared.controls, disconnected);
+                shared.controls.clear();
+            }
+            subject = denied.recv() => {
+                if let Ok(subject) = subject {
+                    shared.routes.deny(&subject);
+                }
+            }
+        }
+    }
+}
+
+fn closed(_: &Call) -> Error {
+    Error::new(ErrorKind::Cancelled, Delivery::Unknown, "the client was closed before the call ended")
+}
+
+impl RequestPlaneClient for NatsClient {
+    fn call<'a>(&'a self, address: &'a Address, request: Request) -> BoxFuture<'a, Result<Response, Error>> {
+        Box::pin(self.make(address, request))
+    }
+
+    fn transport(&self) -> Transport {
+        Transport::Nats
+    }
+
+    fn health(&self) -> Health {
+        if self.shared.routes.is_closed() {
+            return Health::Unavailable("the client is closed".to_owned());
+        }
+        self.connection.health()
+    }
+
+    fn stats(&self) -> ClientStats {
+        let mut stats = self.ledger.stats();
+        let is_connected = self.reader.initialized() && self.connection.health() == Health::Ready;
+        stats.connections = u64::from(is_connected);
+        stats.dials = u64::from(self.reader.initialized());
+        stats
+    }
+
+    fn close(&self, deadline: Instant) -> BoxFuture<'_, DrainReport> {
+        Box::pin(async move {
+            self.shared.routes.close();
+            let report = self.shared.routes.wait_until_empty(deadline).await;
+            self.shared.routes.fail_all(&self.shared.controls, closed);
+            // With the server gone there is nobody left to tell.
+            let _ = tokio::time::timeout(LAST_WORDS, self.shared.controls.tell(&self.connection)).await;
+            self.connection.flush(LAST_WORDS).await;
+            report
+        })
+    }
+}
+
+impl Drop for NatsClient {
+    fn drop(&mut self) {
+        self.shared.routes.close();
+        self.shared.routes.fail_all(&self.shared.controls, closed);
+    }
+}

@@ -1,0 +1,167 @@
+//! Which call an answer belongs to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use async_nats::{Message, Subject};
+use parking_lot::Mutex;
+use plane_core::{Code, Delivery, DrainReport, Error, ErrorKind};
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
+
+use super::call::{Call, Heard};
+use crate::controls::Controls;
+
+/// The calls in flight, by the last token of the subject that their answers come to.
+#[derive(Debug)]
+pub(super) struct Routes {
+    table: Mutex<Table>,
+    next: AtomicU64,
+    limit: usize,
+    /// What the ids of its requests begin with.
+    token: String,
+    empty: Notify,
+    /// Messages that belonged to no call.
+    strays: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    calls: FxHashMap<u64, Arc<Call>>,
+    closed: bool,
+}
+
+impl Routes {
+    pub(super) fn new(limit: usize, token: String) -> Self {
+        Self {
+            table: Mutex::default(),
+            next: AtomicU64::new(1),
+            limit,
+            token,
+            empty: Notify::new(),
+            strays: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn next_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Puts a call in the table.
+    pub(super) fn insert(&self, call: &Arc<Call>) -> Result<(), Error> {
+        let mut table = self.table.lock();
+        if table.closed {
+            return Err(Error::new(ErrorKind::Cancelled, Delivery::NotSent, "the client is closed"));
+        }
+        if table.calls.len() >= self.limit {
+            let what = format!("{} calls are in flight, as many as may be (NatsConfig::max_calls)", self.limit);
+            return Err(Error::new(ErrorKind::ResourceExhausted, Delivery::NotSent, what));
+        }
+        table.calls.insert(call.id, call.clone());
+        Ok(())
+    }
+
+    pub(super) fn remove(&self, id: u64) {
+        let mut table = self.table.lock();
+        table.calls.remove(&id);
+        let last = table.calls.is_empty();
+        drop(table);
+        if last {
+            self.empty.notify_waiters();
+        }
+    }
+
+    /// Takes in one message of the inbox.
+    pub(super) fn take(&self, message: Message, controls: &Controls) {
+        let id = message.subject.rsplit('.').next().and_then(|token| u64::from_str_radix(token, 16).ok());
+        let call = id.and_then(|id| self.table.lock().calls.get(&id).cloned());
+        if let Some(call) = call {
+            if let (Heard::Broken(code), Some(control)) = (call.take(message), call.control()) {
+                controls.abort(&control, code);
+            }
+            return;
+        }
+        self.strays.fetch_add(1, Ordering::Relaxed);
+        // Its caller went away before it was known who answers; now it is. Nobody else's call can be named this way.
+        if let (Some(id), Some(control)) = (id, message.reply)
+            && control.rsplit('.').next() == Some(&*self.request_id(id))
+        {
+            controls.abort(&control, Code::CANCELLED);
+        }
+    }
+
+    /// What servers know a call as.
+    pub(super) fn request_id(&self, id: u64) -> String {
+        format!("{}-{id:x}", self.token)
+    }
+
+    fn all(&self) -> Vec<Arc<Call>> {
+        self.table.lock().calls.values().cloned().collect()
+    }
+
+    /// Ends every call whose caller waits for it.
+    pub(super) fn fail_all(&self, controls: &Controls, error: impl Fn(&Call) -> Error) {
+        for call in self.all() {
+            if call.fail(error(&call))
+                && let Some(control) = call.control()
+            {
+                controls.abort(&control, Code::CANCELLED);
+            }
+        }
+    }
+
+    /// Ends the calls to a subject that the NATS server does not let this side use.
+    pub(super) fn deny(&self, subject: &str) {
+        for call in self.all().into_iter().filter(|call| call.subject.as_str() == subject) {
+            let what = format!("the NATS server does not let this side publish to {subject}; see its permissions");
+            call.fail(Error::new(ErrorKind::PermissionDenied, Delivery::NotExecuted, what));
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.table.lock().closed = true;
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.table.lock().closed
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.table.lock().calls.len()
+    }
+
+    /// Messages so far that belonged to no call.
+    pub(super) fn strays(&self) -> u64 {
+        self.strays.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no call is in flight, at most until `deadline`.
+    pub(super) async fn wait_until_empty(&self, deadline: Instant) -> DrainReport {
+        let before = self.len();
+        let empty = async {
+            loop {
+                let bell = self.empty.notified();
+                if self.len() == 0 {
+                    return;
+                }
+                bell.await;
+            }
+        };
+        // Whether it was in time shows in the table.
+        let _ = tokio::time::timeout_at(deadline.into(), empty).await;
+        let left = self.len();
+        DrainReport::new(before.saturating_sub(left) as u64, left as u64)
+    }
+}
+
+/// What a call ends with when the connection is lost.
+pub(super) fn disconnected(call: &Call) -> Error {
+    let what = "the connection to NATS was lost while the call was in flight";
+    Error::new(ErrorKind::Disconnected, call.delivery(), what)
+}
+
+/// The subject of a call's answers.
+pub(super) fn inbox_of(inbox: &str, id: u64) -> Subject {
+    format!("{inbox}.{id:x}").into()
+}

@@ -1,0 +1,321 @@
+//! Settings of a connection to NATS and of the calls over it. Every setter refuses a value that cannot work.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use plane_core::{AdmissionLimits, HeaderLimits};
+
+use crate::subject::is_subject;
+
+/// A setting with a value that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} cannot be {value}: {accepted}")]
+pub struct ConfigError {
+    setting: &'static str,
+    value: String,
+    accepted: &'static str,
+}
+
+impl ConfigError {
+    /// The setting, as its setter is called.
+    #[must_use]
+    pub fn setting(&self) -> &'static str {
+        self.setting
+    }
+
+    /// What the setting accepts.
+    #[must_use]
+    pub fn accepted(&self) -> &'static str {
+        self.accepted
+    }
+}
+
+fn check<T: fmt::Debug>(
+    holds: bool,
+    setting: &'static str,
+    value: T,
+    accepted: &'static str,
+) -> Result<T, ConfigError> {
+    if holds { Ok(value) } else { Err(ConfigError { setting, value: format!("{value:?}"), accepted }) }
+}
+
+/// Who this side is to the NATS server. Shown without its secrets.
+#[derive(Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Credentials {
+    /// Nobody, or who the URL of the server says.
+    #[default]
+    None,
+    /// A user and a password.
+    UserPassword {
+        /// The user.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// A token.
+    Token(String),
+    /// The seed of an NKey.
+    Nkey(String),
+    /// A file with a JWT and the seed that belongs to it.
+    File(PathBuf),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::UserPassword { user, .. } => write!(f, "UserPassword({user})"),
+            Self::Token(_) => f.write_str("Token"),
+            Self::Nkey(_) => f.write_str("Nkey"),
+            Self::File(path) => write!(f, "File({})", path.display()),
+        }
+    }
+}
+
+/// TLS between this side and the NATS server.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tls {
+    /// Whether a server without TLS is refused.
+    pub required: bool,
+    /// A PEM file with further roots to trust.
+    pub roots: Option<PathBuf>,
+    /// PEM files with this side's certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// A connection to NATS, and the calls that it makes and answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatsConfig {
+    pub(crate) servers: Vec<String>,
+    pub(crate) credentials: Credentials,
+    pub(crate) tls: Tls,
+    pub(crate) prefix: String,
+    pub(crate) inbox_prefix: String,
+    pub(crate) max_message: usize,
+    pub(crate) chunking: bool,
+    pub(crate) credit: u32,
+    pub(crate) max_calls: usize,
+    pub(crate) headers: HeaderLimits,
+    pub(crate) admission: AdmissionLimits,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) accept_notice: Duration,
+    pub(crate) keepalive_interval: Duration,
+    pub(crate) keepalive_timeout: Duration,
+    pub(crate) server_id: Option<u64>,
+}
+
+impl Default for NatsConfig {
+    fn default() -> Self {
+        Self {
+            servers: vec!["nats://localhost:4222".to_owned()],
+            credentials: Credentials::None,
+            tls: Tls::default(),
+            prefix: "plane".to_owned(),
+            inbox_prefix: "_INBOX".to_owned(),
+            max_message: 16 * MIB,
+            chunking: true,
+            credit: 1024 * 1024,
+            max_calls: 65_536,
+            headers: HeaderLimits::default(),
+            admission: AdmissionLimits::default(),
+            connect_timeout: Duration::from_secs(3),
+            request_timeout: Duration::from_secs(10),
+            accept_notice: Duration::from_millis(100),
+            keepalive_interval: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(5),
+            server_id: None,
+        }
+    }
+}
+
+impl NatsConfig {
+    /// The servers of the cluster, tried until one answers; `nats://localhost:4222` by default.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if there is none, or one is not `nats://host:port` or `tls://host:port`.
+    pub fn servers(mut self, urls: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, ConfigError> {
+        let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
+        let good = |url: &String| url.parse::<async_nats::ServerAddr>().is_ok();
+        let holds = !urls.is_empty() && urls.iter().all(good);
+        self.servers = check(holds, "servers", urls, "one or more of nats://host:port or tls://host:port")?;
+        Ok(self)
+    }
+
+    /// Who this side is to the server; nobody by default.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
+        self
+    }
+
+    /// TLS between this side and the server; used if the server asks for it by default.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// What every subject begins with; `plane` by default. Two deployments with different prefixes on one server never
+    /// meet.
+    ///
+    /// # Errors
+    /// [`ConfigError`] unless it is one to eight tokens of `A-Z a-z 0-9 _ -` with dots between them.
+    pub fn prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
+        let accepted = "one to eight tokens of A-Z a-z 0-9 _ - with dots between them";
+        self.prefix = check(is_subject(prefix), "prefix", prefix.to_owned(), accepted)?;
+        Ok(self)
+    }
+
+    /// What the subject of this side's inbox begins with; `_INBOX` by default. A token of its own for each connection
+    /// follows it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] unless it is one to eight tokens of `A-Z a-z 0-9 _ -` with dots between them.
+    pub fn inbox_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
+        let accepted = "one to eight tokens of A-Z a-z 0-9 _ - with dots between them";
+        self.inbox_prefix = check(is_subject(prefix), "inbox_prefix", prefix.to_owned(), accepted)?;
+        Ok(self)
+    }
+
+    /// The largest message that is sent or received, in bytes; 16 MiB by default, 1 byte to 64 MiB.
+    ///
+    /// Too low refuses honest requests; too high lets each call take that much memory. TCP carries larger ones.
+    ///
+    /// # Errors
+    /// [`ConfigError`] outside that range.
+    pub fn max_message(mut self, bytes: usize) -> Result<Self, ConfigError> {
+        self.max_message = check((1..=64 * MIB).contains(&bytes), "max_message", bytes, "1 byte to 64 MiB")?;
+        Ok(self)
+    }
+
+    /// Whether messages larger than one payload of the NATS server travel in several; true by default. If not, they
+    /// fail at once.
+    #[must_use]
+    pub fn chunking(mut self, chunking: bool) -> Self {
+        self.chunking = chunking;
+        self
+    }
+
+    /// What may be on its way to this side and unread, for each call, in bytes; 1 MiB by default, 1 KiB to 1 GiB.
+    ///
+    /// Too low makes a stream wait for the reader's round trip; too high lets each call take that much memory.
+    ///
+    /// # Errors
+    /// [`ConfigError`] outside that range.
+    pub fn credit(mut self, bytes: u32) -> Result<Self, ConfigError> {
+        self.credit = check((1024..=1 << 30).contains(&bytes), "credit", bytes, "1 KiB to 1 GiB")?;
+        Ok(self)
+    }
+
+    /// Calls that a client may have in flight; 65,536 by default, 1 to 1,000,000.
+    ///
+    /// # Errors
+    /// [`ConfigError`] outside that range.
+    pub fn max_calls(mut self, calls: usize) -> Result<Self, ConfigError> {
+        self.max_calls = check((1..=1_000_000).contains(&calls), "max_calls", calls, "1 to 1,000,000")?;
+        Ok(self)
+    }
+
+    /// How many headers a message may carry, and how many bytes of them.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for 64 KiB or more.
+    pub fn headers(mut self, limits: HeaderLimits) -> Result<Self, ConfigError> {
+        self.headers = check(limits.bytes < 64 * KIB, "headers", limits, "less than 64 KiB")?;
+        Ok(self)
+    }
+
+    /// How many calls a server takes on at once.
+    #[must_use]
+    pub fn admission(mut self, limits: AdmissionLimits) -> Self {
+        self.admission = limits;
+        self
+    }
+
+    /// How long connecting may take; 3 s by default, more than zero.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for zero.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
+        self.connect_timeout = check(!timeout.is_zero(), "connect_timeout", timeout, "more than zero")?;
+        Ok(self)
+    }
+
+    /// How long a server may take to accept a call; 10 s by default, more than zero.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for zero.
+    pub fn request_timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
+        self.request_timeout = check(!timeout.is_zero(), "request_timeout", timeout, "more than zero")?;
+        Ok(self)
+    }
+
+    /// How long a handler may take before its caller is told that it was started; 100 ms by default. It must be well
+    /// below the callers' time to be accepted.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for zero or more than 10 s.
+    pub fn accept_notice(mut self, after: Duration) -> Result<Self, ConfigError> {
+        let holds = !after.is_zero() && after <= Duration::from_secs(10);
+        self.accept_notice = check(holds, "accept_notice", after, "more than zero, up to 10 s")?;
+        Ok(self)
+    }
+
+    /// How often a server says that a quiet call goes on, and how much later than that its caller gives it up; 10 s and
+    /// 5 s by default. Both sides should be set alike.
+    ///
+    /// Too low costs messages and gives up calls on a busy machine; too high finds a dead server late.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if one is below 10 ms.
+    pub fn keepalive(mut self, interval: Duration, timeout: Duration) -> Result<Self, ConfigError> {
+        let least = Duration::from_millis(10);
+        let holds = interval >= least && timeout >= least;
+        (self.keepalive_interval, self.keepalive_timeout) =
+            check(holds, "keepalive", (interval, timeout), "10 ms or more each")?;
+        Ok(self)
+    }
+
+    /// The number in a server's own address; random by default. Set it for a server that must be found at the same
+    /// address after a restart. Two servers that live at once must differ.
+    #[must_use]
+    pub fn server_id(mut self, id: u64) -> Self {
+        self.server_id = Some(id);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_cannot_work_are_refused_by_name() {
+        let config = NatsConfig::default;
+        let refused = [
+            config().servers(Vec::<String>::new()).unwrap_err().setting(),
+            config().servers(["not a url"]).unwrap_err().setting(),
+            config().prefix("a.*").unwrap_err().setting(),
+            config().prefix("").unwrap_err().setting(),
+            config().inbox_prefix("a b").unwrap_err().setting(),
+            config().max_message(0).unwrap_err().setting(),
+            config().credit(1).unwrap_err().setting(),
+            config().keepalive(Duration::ZERO, Duration::from_secs(1)).unwrap_err().setting(),
+        ];
+        let expected = ["servers", "servers", "prefix", "prefix", "inbox_prefix", "max_message", "credit", "keepalive"];
+        assert_eq!(refused, expected);
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let credentials = Credentials::UserPassword { user: "ann".to_owned(), password: "hunter2".to_owned() };
+        let shown = format!("{:?}", NatsConfig::default().credentials(credentials));
+        assert!(shown.contains("ann") && !shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -1,0 +1,301 @@
+//! The connection to NATS: made when it is first needed, shared by a client and servers ([`NatsConnection`]).
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_nats::client::PublishErrorKind;
+use async_nats::connection::State;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerAddr, ServerError, Subject};
+use bytes::Bytes;
+use plane_core::{Delivery, Error, ErrorKind, Health};
+use tokio::sync::{OnceCell, broadcast, watch};
+
+use crate::config::{Credentials, NatsConfig};
+
+/// Reconnecting starts at this delay and doubles it, up to [`MAX_RECONNECT_DELAY`].
+const RECONNECT_DELAY: Duration = Duration::from_millis(50);
+
+const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(5);
+
+/// A connection to NATS that is made when it is first needed, and made again whenever it is lost. Clones are the same.
+#[derive(Clone)]
+pub struct NatsConnection {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: NatsConfig,
+    client: OnceCell<Client>,
+    /// How often the connection was lost.
+    losses: watch::Sender<u64>,
+    /// Subjects that the server does not let this side use.
+    denied: broadcast::Sender<Arc<str>>,
+}
+
+/// A message on its way out.
+#[derive(Debug, Clone)]
+pub(crate) struct Outbound {
+    pub(crate) subject: Subject,
+    pub(crate) reply: Option<Subject>,
+    pub(crate) headers: Option<HeaderMap>,
+    pub(crate) payload: Bytes,
+}
+
+impl NatsConnection {
+    /// A connection with these settings. Nothing is opened yet.
+    #[must_use]
+    pub fn new(config: NatsConfig) -> Self {
+        let (losses, _) = watch::channel(0);
+        let (denied, _) = broadcast::channel(64);
+        Self { shared: Arc::new(Shared { config, client: OnceCell::new(), losses, denied }) }
+    }
+
+    pub(crate) fn config(&self) -> &NatsConfig {
+        &self.shared.config
+    }
+
+    /// Whether calls can be carried now.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let servers = self.shared.config.servers.join(", ");
+        match self.shared.client.get().map(Client::connection_state) {
+            // Made when it is first needed.
+            None | Some(State::Connected) => Health::Ready,
+            Some(_) => Health::Unavailable(format!("the connection to NATS at {servers} is lost; trying again")),
+        }
+    }
+
+    /// The connected client.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Unauthenticated` or `InvalidArgument`, all `NotSent`.
+    pub(crate) async fn client(&self) -> Result<&Client, Error> {
+        let client = self.shared.client.get_or_try_init(|| self.connect()).await?;
+        self.check_connected(client)?;
+        Ok(client)
+    }
+
+    fn check_connected(&self, client: &Client) -> Result<(), Error> {
+        if client.connection_state() == State::Connected {
+            return Ok(());
+        }
+        let servers = self.shared.config.servers.join(", ");
+        let what = format!("the connection to NATS at {servers} is lost; it is being made again");
+        Err(Error::new(ErrorKind::Unavailable, Delivery::NotSent, what))
+    }
+
+    async fn connect(&self) -> Result<Client, Error> {
+        let config = &self.shared.config;
+        let refuse = |kind, what| Error::new(kind, Delivery::NotSent, what);
+        let servers = config.servers.join(", ");
+        let addresses: Result<Vec<ServerAddr>, _> = config.servers.iter().map(|url| url.parse()).collect();
+        let addresses = addresses.map_err(|error| {
+            refuse(
+                ErrorKind::InvalidArgument,
+                format!("{servers}: {error}; NatsConfig::servers takes nats://host:port"),
+            )
+        })?;
+        let options = authenticate(self.options(), &config.credentials).await?;
+        let connecting = options.connect(addresses);
+        let connected = tokio::time::timeout(config.connect_timeout, connecting).await.map_err(|_| {
+            let limit = config.connect_timeout;
+            let what = format!("no NATS server answered at {servers} within {limit:?} (NatsConfig::connect_timeout)");
+            refuse(ErrorKind::Unavailable, what)
+        })?;
+        connected.map_err(|error| {
+            let kind = match error.kind() {
+                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+                    ErrorKind::Unauthenticated
+                }
+                _ => ErrorKind::Unavailable,
+            };
+            let what = format!("cannot connect to NATS at {servers}: {error} (NatsConfig::servers, ::credentials)");
+            refuse(kind, what).with_source(error)
+        })
+    }
+
+    fn options(&self) -> ConnectOptions {
+        let config = &self.shared.config;
+        let (losses, denied) = (self.shared.losses.clone(), self.shared.denied.clone());
+        let mut options = ConnectOptions::new()
+            .name("plane")
+            .connection_timeout(config.connect_timeout)
+            // Three of them unanswered make a lost connection: a frozen server is found about as fast as a dead peer.
+            .ping_interval(config.keepalive_interval / 2)
+            .max_reconnects(None)
+            .reconnect_delay_callback(reconnect_delay)
+            .event_callback(move |event| {
+                note_event(&event, &losses, &denied);
+                std::future::ready(())
+            });
+        options = options.require_tls(config.tls.required);
+        if let Some(roots) = &config.tls.roots {
+            options = options.add_root_certificates(roots.clone());
+        }
+        if let Some((certificate, key)) = &config.tls.identity {
+            options = options.add_client_certificate(certificate.clone(), key.clone());
+        }
+        options
+    }
+
+    /// Tells when the connection is lost, from now on.
+    pub(crate) fn losses(&self) -> watch::Receiver<u64> {
+        let mut losses = self.shared.losses.subscribe();
+        losses.mark_unchanged();
+        losses
+    }
+
+    /// Subjects that the server does not let this side use, from now on.
+    pub(crate) fn denied(&self) -> broadcast::Receiver<Arc<str>> {
+        self.shared.denied.subscribe()
+    }
+
+    /// The largest payload with its headers that the server takes now.
+    pub(crate) fn max_payload(&self) -> usize {
+        self.shared.client.get().map_or(0, Client::max_payload)
+    }
+
+    /// Hands a message to the connection; waits while too many wait to be written.
+    ///
+    /// # Errors
+    /// `Unavailable` if the connection is lost: then the message was not sent. `MessageTooLarge` over the server's limit.
+    ///
+    /// # Cancel safety
+    /// The message was not sent if the future is dropped.
+    pub(crate) async fn publish(&self, message: Outbound) -> Result<(), Error> {
+        let client = self.client().await?;
+        let mut sending = pin!(send(client, message));
+        // Nearly always there is room at once; only then is it worth listening for the loss of the connection.
+        let sent = match std::future::poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
+            Poll::Ready(sent) => sent,
+            Poll::Pending => {
+                let mut losses = self.losses();
+                tokio::select! {
+                    sent = sending => sent,
+                    _ = losses.changed() => {
+                        let what = "the connection to NATS was lost before the message was sent";
+                        return Err(Error::new(ErrorKind::Unavailable, Delivery::NotSent, what));
+                    }
+                }
+            }
+        };
+        sent.map_err(|error| match error.kind() {
+            PublishErrorKind::MaxPayloadExceeded => over_payload(client.max_payload()),
+            _ => {
+                let what = format!("cannot publish to NATS: {error}");
+                Error::new(ErrorKind::Unavailable, Delivery::NotSent, what).with_source(error)
+            }
+        })
+    }
+
+    /// Waits until everything that was published is written, at most this long.
+    pub(crate) async fn flush(&self, at_most: Duration) {
+        if let Some(client) = self.shared.client.get() {
+            // Of a lost connection nothing more can be had.
+            let _ = tokio::time::timeout(at_most, client.flush()).await;
+        }
+    }
+}
+
+/// The error of a message that does not fit one payload of the server.
+pub(crate) fn over_payload(limit: usize) -> Error {
+    let what = format!(
+        "a message with its headers is over the NATS server's max_payload of {limit} bytes; allow chunking \
+         (NatsConfig::chunking), raise max_payload, or use TCP"
+    );
+    Error::new(ErrorKind::MessageTooLarge, Delivery::NotSent, what)
+}
+
+/// The error of a message that is over this side's limit.
+pub(crate) fn over_limit(bytes: usize, limit: usize) -> Error {
+    let what = format!(
+        "a message of {bytes} bytes is over the limit of {limit} bytes (NatsConfig::max_message); use TCP for larger ones"
+    );
+    Error::new(ErrorKind::MessageTooLarge, Delivery::NotSent, what)
+}
+
+async fn send(client: &Client, message: Outbound) -> Result<(), async_nats::client::PublishError> {
+    let Outbound { subject, reply, headers, payload } = message;
+    match (reply, headers) {
+        (None, None) => client.publish(subject, payload).await,
+        (None, Some(headers)) => client.publish_with_headers(subject, headers, payload).await,
+        (Some(reply), None) => client.publish_with_reply(subject, reply, payload).await,
+        (Some(reply), Some(headers)) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
+    }
+}
+
+async fn authenticate(options: ConnectOptions, credentials: &Credentials) -> Result<ConnectOptions, Error> {
+    Ok(match credentials {
+        Credentials::None => options,
+        Credentials::UserPassword { user, password } => options.user_and_password(user.clone(), password.clone()),
+        Credentials::Token(token) => options.token(token.clone()),
+        Credentials::Nkey(seed) => options.nkey(seed.clone()),
+        Credentials::File(path) => options.credentials_file(path).await.map_err(|error| {
+            let what = format!("cannot read the NATS credentials file {}: {error}", path.display());
+            Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what).with_source(error)
+        })?,
+    })
+}
+
+/// Exponential with full jitter, so that the clients of a server that restarts do not come back all at once.
+fn reconnect_delay(attempts: usize) -> Duration {
+    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+    let most = RECONNECT_DELAY.saturating_mul(1 << doublings).min(MAX_RECONNECT_DELAY);
+    most.mul_f64(fastrand::f64())
+}
+
+fn note_event(event: &Event, losses: &watch::Sender<u64>, denied: &broadcast::Sender<Arc<str>>) {
+    match event {
+        Event::Disconnected | Event::Closed => {
+            tracing::warn!(%event, "the connection to NATS is lost");
+            losses.send_modify(|losses| *losses += 1);
+        }
+        Event::ServerError(ServerError::Other(text)) => {
+            tracing::warn!(error = %text, "the NATS server refuses something");
+            if let Some(subject) = denied_subject(text) {
+                // Nobody may be listening.
+                let _ = denied.send(subject.into());
+            }
+        }
+        Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) | Event::LameDuckMode => {
+            tracing::warn!(%event, "NATS needs attention");
+        }
+        Event::Connected | Event::Draining => tracing::debug!(%event, "NATS"),
+    }
+}
+
+/// The subject of an error such as `Permissions Violation for Publish to "a.b"`.
+fn denied_subject(text: &str) -> Option<&str> {
+    let rest = text.to_ascii_lowercase().starts_with("permissions violation").then_some(text)?;
+    rest.split('"').nth(1)
+}
+
+impl fmt::Debug for NatsConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsConnection").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reconnecting_waits_longer_and_never_too_long() {
+        for attempts in [0, 1, 2, 10, 1_000, usize::MAX] {
+            assert!((0..100).all(|_| reconnect_delay(attempts) <= MAX_RECONNECT_DELAY));
+        }
+        assert!((0..100).all(|_| reconnect_delay(1) <= RECONNECT_DELAY));
+        // Full jitter: not all the same.
+        assert!((0..100).any(|_| reconnect_delay(10) != reconnect_delay(10)));
+    }
+
+    #[test]
+    fn a_denied_subject_is_found() {
+        assert_eq!(denied_subject("Permissions Violation for Publish to \"a.b\""), Some("a.b"));
+        assert_eq!(denied_subject("something else \"a.b\""), None);
+    }
+}

@@ -1,0 +1,34 @@
+//! Calls over a NATS server, as docs/nats.md describes them.
+//!
+//! # Layout
+//! In reading order; a module uses only what stands above it.
+//! - `subject`: subjects, made of checked names only.
+//! - `config`: settings, each with its unit, default and range.
+//! - `flow`: the messages and credit of one direction of a call, as plain types.
+//! - `head`, `status`: what the headers of messages say, and how a call ends.
+//! - `connection`: the connection to NATS, made when it is first needed.
+//! - `controls`: what is to be told of calls from places that cannot wait.
+//! - `client`: [`NatsClient`].
+//! - `server`: [`NatsServer`].
+
+mod subject;
+
+mod config;
+pub use config::{ConfigError, Credentials, NatsConfig, Tls};
+
+mod flow;
+
+mod head;
+
+mod status;
+
+mod connection;
+pub use connection::NatsConnection;
+
+mod controls;
+
+mod client;
+pub use client::NatsClient;
+
+mod server;
+pub use server::{NatsServer, ServerDriver};

@@ -1,0 +1,315 @@
+//! Runs one call: its turn, its handler, and the way of its answer to the caller.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+use std::time::{Duration, Instant};
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use plane_core::{
+    AbortReason, Admitted, Body, Code, Context, Error, Headers, Outcome, Request, Response, Status, check_headers,
+    contain_panic,
+};
+use tokio::time::Sleep;
+
+use super::call::Call;
+use super::calls::Entry;
+use crate::connection::{NatsConnection, Outbound, over_limit, over_payload};
+use crate::head;
+use crate::status::End;
+
+/// A call that was taken on.
+pub(super) struct Running {
+    pub(super) connection: NatsConnection,
+    pub(super) call: Arc<Call>,
+    pub(super) context: Context,
+    /// What the caller may send of its request once the handler runs; none if there is no more to send.
+    pub(super) request_credit: Option<u32>,
+    pub(super) admitted: Admitted,
+    /// Dropped after the last word.
+    pub(super) entry: Entry,
+}
+
+/// What keeps time for a call.
+struct Clock {
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// When the caller is told next that the call goes on; `None` before the handler was started.
+    beat: Option<Pin<Box<Sleep>>>,
+    interval: Duration,
+}
+
+impl Running {
+    /// Runs the call to its end.
+    pub(super) async fn run(mut self, request: Request) {
+        let deadline = self.context.deadline().map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into())));
+        let interval = self.connection.config().keepalive_interval;
+        let mut clock = Clock { deadline, beat: None, interval };
+        if let Err(status) = self.take_turn(&mut clock).await {
+            self.send_end(End::refused(status)).await;
+            return self.finish(Outcome::Cancelled);
+        }
+        let ended = self.answer(&mut clock, request).await;
+        let (outcome, status) = match (ended, self.call.canceller.abort_reason()) {
+            // What the handler made of its last poll comes too late: it may be the answer to its own abort.
+            (_, Some(reason)) => (Outcome::Cancelled, Some(reason.status())),
+            (Ok(()), None) => (Outcome::Completed, None),
+            (Err(status), None) => (Outcome::of(&status), Some(status)),
+        };
+        let is_heard =
+            !matches!(self.call.canceller.abort_reason(), Some(AbortReason::Cancelled | AbortReason::Disconnected));
+        if let Some(status) = status.filter(|_| is_heard) {
+            let (payloads, messages) = self.call.sent_so_far();
+            self.send_end(End::with(Some(status), payloads, messages)).await;
+        }
+        self.finish(outcome);
+    }
+
+    fn finish(self, outcome: Outcome) {
+        self.admitted.finish(outcome);
+        drop(self.entry);
+    }
+
+    async fn take_turn(&mut self, clock: &mut Clock) -> Result<(), Status> {
+        if !self.admitted.is_running() {
+            let turn = pin!(self.admitted.turn());
+            attend(&self.connection, &self.call, clock, turn).await?;
+        }
+        match self.context.remaining() {
+            Some(Duration::ZERO) => Err(AbortReason::DeadlineExceeded.status()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Runs the handler and sends its answer.
+    async fn answer(&mut self, clock: &mut Clock, request: Request) -> Result<(), Status> {
+        if let Some(credit) = self.request_credit {
+            self.notice(head::only(head::CREDIT, credit)).await?;
+        }
+        clock.beat = Some(Box::pin(tokio::time::sleep(self.connection.config().accept_notice)));
+        let handler = self.admitted.handler().clone();
+        let context = self.context.clone();
+        let mut running = contain_panic(|| handler.call(request, context))?;
+        let answered = self.attend(clock, running.as_mut()).await;
+        // Dropping a handler runs application code as well. Its panic is logged there and changes no outcome.
+        let _ = contain_panic(|| drop(running));
+        let Response { headers, body } = answered??;
+        self.check_headers(&headers)?;
+        match body.into_one() {
+            Ok(message) if self.fits(&headers, &message)? => self.send_whole(headers, message).await,
+            Ok(message) => self.send_stream(clock, headers, message.into()).await,
+            Err(stream) => self.send_stream(clock, headers, stream).await,
+        }
+    }
+
+    fn check_headers(&self, headers: &Headers) -> Result<(), Status> {
+        check_headers(headers, self.connection.config().headers).map_err(|error| {
+            // Not INVALID_ARGUMENT: the caller's request is not to blame.
+            let code = if error.is_limit() { Code::HEADERS_TOO_LARGE } else { Code::INTERNAL };
+            Status::new(code, format!("the answer cannot be sent: {error}"))
+        })
+    }
+
+    /// Whether a whole answer fits one payload.
+    fn fits(&self, headers: &Headers, message: &Bytes) -> Result<bool, Status> {
+        self.check_size(message.len())?;
+        let headers: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 6).sum();
+        Ok(headers + message.len() + head::OWN_BYTES <= self.connection.max_payload())
+    }
+
+    fn check_size(&self, bytes: usize) -> Result<(), Status> {
+        let config = self.connection.config();
+        if bytes > config.max_message {
+            return Err(over_limit(bytes, config.max_message).into());
+        }
+        if !config.chunking && bytes + head::OWN_BYTES > self.connection.max_payload() {
+            return Err(over_payload(self.connection.max_payload()).into());
+        }
+        Ok(())
+    }
+
+    /// One plain reply, as any NATS client expects it.
+    async fn send_whole(&self, headers: Headers, message: Bytes) -> Result<(), Status> {
+        let mut wire = HeaderMap::new();
+        head::add_application(&mut wire, &headers);
+        let headers = Some(wire).filter(|wire| !wire.is_empty());
+        let message = Outbound { subject: self.call.reply.clone(), reply: None, headers, payload: message };
+        Ok(self.connection.publish(message).await?)
+    }
+
+    /// Sends a streamed answer up to its end in order.
+    async fn send_stream(&self, clock: &mut Clock, headers: Headers, mut body: Body) -> Result<(), Status> {
+        let sent = self.send_messages(clock, headers, &mut body).await;
+        let trailers = sent.and_then(|()| {
+            let trailers = contain_panic(|| body.trailers())?.unwrap_or_default();
+            self.check_headers(&trailers)?;
+            Ok(trailers)
+        });
+        // Before the end is told, so that a drain ends after the last of the application's code.
+        let _ = contain_panic(|| drop(body));
+        let trailers = trailers?;
+        if self.call.canceller.abort_reason().is_some() {
+            return Ok(());
+        }
+        let (payloads, messages) = self.call.sent_so_far();
+        let (mut wire, payload) = End::with(None, payloads, messages).encode(self.connection.max_payload());
+        head::add_application(&mut wire, &trailers);
+        let end = Outbound { subject: self.call.reply.clone(), reply: None, headers: Some(wire), payload };
+        Ok(self.connection.publish(end).await?)
+    }
+
+    async fn send_messages(&self, clock: &mut Clock, headers: Headers, body: &mut Body) -> Result<(), Status> {
+        let mut stopped = false;
+        let mut first = Some(headers);
+        // The caller reads the headers before the first message, if that takes longer than this moment.
+        let mut next = poll_fn(|cx| Poll::Ready(self.poll_body(cx, body, &mut stopped))).await;
+        if next.is_pending() || is_end(&next) {
+            let mut wire = head::only(head::BEGIN, 1);
+            head::add_application(&mut wire, &first.take().unwrap_or_default());
+            self.notice(wire).await?;
+        }
+        loop {
+            let item = match std::mem::replace(&mut next, Poll::Pending) {
+                Poll::Ready(item) => item?,
+                Poll::Pending => {
+                    let message = poll_fn(|cx| self.poll_body(cx, body, &mut stopped));
+                    self.attend(clock, pin!(message)).await??
+                }
+            };
+            let Some(message) = item else { return Ok(()) };
+            self.send_message(clock, message?, first.take()).await?;
+        }
+    }
+
+    /// Polls the answer's body, and passes a stop on to it.
+    fn poll_body(
+        &self,
+        cx: &mut Task<'_>,
+        body: &mut Body,
+        stopped: &mut bool,
+    ) -> Poll<Result<Option<Result<Bytes, Error>>, Status>> {
+        self.call.canceller.poll(cx, |cx| {
+            if self.call.canceller.is_stopped() && !std::mem::replace(stopped, true) {
+                body.stop();
+            }
+            body.poll_message(cx)
+        })
+    }
+
+    async fn send_message(&self, clock: &mut Clock, message: Bytes, mut first: Option<Headers>) -> Result<(), Status> {
+        self.check_size(message.len())?;
+        let mut rest = message;
+        loop {
+            let may_send = poll_fn(|cx| self.call.poll_may_send(cx));
+            self.attend(clock, pin!(may_send)).await?;
+            let mut wire = HeaderMap::new();
+            head::add_application(&mut wire, &first.take().unwrap_or_default());
+            let room = self.connection.max_payload().saturating_sub(head::wire_len(&wire) + head::OWN_BYTES);
+            let piece = rest.split_to(rest.len().min(room));
+            head::set(&mut wire, head::SEQ, self.call.sent(piece.len(), !rest.is_empty()));
+            if !rest.is_empty() {
+                head::set(&mut wire, head::MORE, 1);
+            }
+            self.publish(wire, piece).await?;
+            if rest.is_empty() {
+                clock.beat_later();
+                return Ok(());
+            }
+        }
+    }
+
+    async fn send_end(&self, end: End) {
+        let (headers, payload) = end.encode(self.connection.max_payload());
+        let end = Outbound { subject: self.call.reply.clone(), reply: None, headers: Some(headers), payload };
+        if let Err(error) = self.connection.publish(end).await {
+            // The caller ends the call by itself when the connection is lost.
+            tracing::debug!(%error, "the end of a call was not sent");
+        }
+    }
+
+    /// Something that is not the end: it names where the caller talks to this call, and where NATS says that the
+    /// caller is gone.
+    async fn publish(&self, headers: HeaderMap, payload: Bytes) -> Result<(), Error> {
+        publish(&self.connection, &self.call, headers, payload).await
+    }
+
+    async fn notice(&self, headers: HeaderMap) -> Result<(), Error> {
+        self.publish(headers, Bytes::new()).await
+    }
+
+    async fn attend<F: Future + ?Sized>(&self, clock: &mut Clock, work: Pin<&mut F>) -> Result<F::Output, Status> {
+        attend(&self.connection, &self.call, clock, work).await
+    }
+}
+
+fn is_end<T>(next: &Poll<Result<Option<T>, Status>>) -> bool {
+    matches!(next, Poll::Ready(Ok(None)))
+}
+
+async fn publish(connection: &NatsConnection, call: &Call, headers: HeaderMap, payload: Bytes) -> Result<(), Error> {
+    let (subject, reply) = (call.reply.clone(), Some(call.control.clone()));
+    connection.publish(Outbound { subject, reply, headers: Some(headers), payload }).await
+}
+
+impl Clock {
+    /// Something was said just now.
+    fn beat_later(&mut self) {
+        if let Some(beat) = &mut self.beat {
+            beat.as_mut().reset(tokio::time::Instant::now() + self.interval);
+        }
+    }
+
+    /// Waits for the next thing to do.
+    async fn tick(&mut self) -> Tick {
+        let Self { deadline, beat, .. } = self;
+        tokio::select! {
+            biased;
+            () = or_never(deadline) => Tick::Deadline,
+            () = or_never(beat) => Tick::Beat,
+        }
+    }
+}
+
+enum Tick {
+    Deadline,
+    Beat,
+}
+
+async fn or_never(sleep: &mut Option<Pin<Box<Sleep>>>) {
+    match sleep {
+        Some(sleep) => sleep.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for work of the call, its application's code contained, and keeps time meanwhile.
+async fn attend<F: Future + ?Sized>(
+    connection: &NatsConnection,
+    call: &Call,
+    clock: &mut Clock,
+    mut work: Pin<&mut F>,
+) -> Result<F::Output, Status> {
+    loop {
+        let polled = poll_fn(|cx| call.canceller.poll(cx, |cx| work.as_mut().poll(cx)));
+        tokio::select! {
+            biased;
+            done = polled => return done,
+            tick = clock.tick() => match tick {
+                Tick::Deadline => {
+                    clock.deadline = None;
+                    call.canceller.abort(AbortReason::DeadlineExceeded);
+                }
+                Tick::Beat => {
+                    clock.beat_later();
+                    publish(connection, call, head::only(head::BEAT, 1), Bytes::new()).await?;
+                }
+            },
+        }
+    }
+}
+
+/// When the call must have ended, of the time that was left when it was sent.
+pub(super) fn deadline_after(micros: u64) -> Option<Instant> {
+    Instant::now().checked_add(Duration::from_micros(micros))
+}

@@ -1,0 +1,179 @@
+//! One call as its server sees it: what the caller sends, and what it may be sent.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use async_nats::{HeaderMap, Message, StatusCode, Subject};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use plane_core::{AbortReason, Body, Canceller, Code, Delivery, Error, MessageStream};
+
+use crate::controls::Controls;
+use crate::flow::{Incoming, Outgoing, Waiter};
+use crate::head;
+use crate::status::End;
+
+/// One call in flight.
+#[derive(Debug)]
+pub(super) struct Call {
+    /// Where answers go.
+    pub(super) reply: Subject,
+    /// Where the caller talks to this call.
+    pub(super) control: Subject,
+    pub(super) canceller: Canceller,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    incoming: Option<Incoming>,
+    /// How the request's messages ended.
+    end: Option<Result<(), Error>>,
+    is_ended: bool,
+    reader: Waiter,
+    outgoing: Outgoing,
+}
+
+impl Call {
+    /// A call whose answer may have this much credit, and whose request streams if there is something to take it in.
+    pub(super) fn new(
+        reply: Subject,
+        control: Subject,
+        canceller: Canceller,
+        credit: u32,
+        incoming: Option<Incoming>,
+    ) -> Self {
+        let state = State {
+            is_ended: incoming.is_none(),
+            incoming,
+            end: None,
+            reader: Waiter::default(),
+            outgoing: Outgoing::new(credit),
+        };
+        Self { reply, control, canceller, state: Mutex::new(state) }
+    }
+
+    /// Takes in what the caller, or the NATS server for it, says.
+    pub(super) fn take(&self, message: Message) {
+        if message.status == Some(StatusCode::NO_RESPONDERS) {
+            // Nobody listens for the answer any more.
+            self.canceller.abort(AbortReason::Disconnected);
+            return;
+        }
+        let headers = message.headers.unwrap_or_default();
+        if let Some(code) = head::number(&headers, head::ABORT) {
+            let is_deadline = Code(code) == Code::DEADLINE_EXCEEDED;
+            self.canceller.abort(if is_deadline { AbortReason::DeadlineExceeded } else { AbortReason::Cancelled });
+            return;
+        }
+        if headers.get(head::STOP).is_some() {
+            self.canceller.stop();
+        }
+        let mut state = self.state.lock();
+        if let Some(credit) = head::number(&headers, head::CREDIT) {
+            state.outgoing.grant(credit);
+        }
+        let broken = state.take(&headers, message.payload);
+        let wakers = [state.reader.take(), state.outgoing.waiter.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+        if broken {
+            self.canceller.abort(AbortReason::Cancelled);
+        }
+    }
+
+    /// Waits for the leave to send one more payload.
+    pub(super) fn poll_may_send(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if state.outgoing.may_send() {
+            return Poll::Ready(());
+        }
+        state.outgoing.waiter.wait(cx);
+        Poll::Pending
+    }
+
+    pub(super) fn sent(&self, bytes: usize, continues: bool) -> u64 {
+        self.state.lock().outgoing.send(bytes, continues)
+    }
+
+    /// Payloads and messages sent so far.
+    pub(super) fn sent_so_far(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.outgoing.payloads, state.outgoing.messages)
+    }
+
+    /// The request's messages as the handler reads them.
+    pub(super) fn request_body(self: &Arc<Self>, controls: &Arc<Controls>) -> Body {
+        Body::from_messages(RequestBody { call: self.clone(), controls: controls.clone(), ended: false })
+    }
+}
+
+impl State {
+    /// Takes in what belongs to the request's messages; whether they are broken.
+    fn take(&mut self, headers: &HeaderMap, payload: Bytes) -> bool {
+        let Some(incoming) = self.incoming.as_mut().filter(|_| !self.is_ended) else { return false };
+        let ended = if let Some(end) = End::decode(headers, &payload) {
+            match &end.status {
+                None => incoming.check_end(end.payloads, end.messages).map_err(Error::from),
+                Some(_) => Err(end.into_error().expect("it has a status")),
+            }
+        } else if let Some(number) = head::number(headers, head::SEQ) {
+            match incoming.push(number, headers.get(head::MORE).is_some(), payload) {
+                Ok(()) => return false,
+                Err(status) => Err(status.into()),
+            }
+        } else {
+            return false;
+        };
+        let broken = ended.is_err();
+        self.is_ended = true;
+        self.end = Some(ended.map_err(|error| error.with_delivery(Delivery::Unknown)));
+        broken
+    }
+}
+
+/// The request's messages as the handler reads them. Dropped, it takes no more in.
+struct RequestBody {
+    call: Arc<Call>,
+    controls: Arc<Controls>,
+    ended: bool,
+}
+
+impl MessageStream for RequestBody {
+    fn poll_message(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let mut state = self.call.state.lock();
+        let is_ended = state.is_ended;
+        let Some(incoming) = state.incoming.as_mut() else { return Poll::Ready(None) };
+        let message = incoming.pop();
+        let credit = incoming.take_credit().filter(|_| !is_ended);
+        let item = match message {
+            Some(message) => Poll::Ready(Some(Ok(message))),
+            None => match state.end.take() {
+                Some(Ok(())) => Poll::Ready(None),
+                Some(Err(error)) => Poll::Ready(Some(Err(error))),
+                None => {
+                    state.reader.wait(cx);
+                    Poll::Pending
+                }
+            },
+        };
+        drop(state);
+        if let Some(credit) = credit {
+            self.controls.credit(&self.call.reply, Some(&self.call.control), credit);
+        }
+        self.ended = !matches!(item, Poll::Pending | Poll::Ready(Some(Ok(_))));
+        item
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(incoming) = self.call.state.lock().incoming.as_mut() {
+            incoming.close();
+        }
+    }
+}

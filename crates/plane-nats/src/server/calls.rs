@@ -1,0 +1,93 @@
+//! The calls in flight of one server.
+
+use std::sync::Arc;
+
+use async_nats::Message;
+use parking_lot::Mutex;
+use plane_core::AbortReason;
+use rustc_hash::FxHashMap;
+use tokio::sync::Notify;
+
+use super::call::Call;
+
+/// The calls in flight, by the ids that their callers gave them.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    table: Mutex<Table>,
+    empty: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    calls: FxHashMap<Box<str>, Arc<Call>>,
+    closed: Option<AbortReason>,
+}
+
+impl Calls {
+    /// Puts a call in the table until the entry is dropped; `None` if its id is there already.
+    pub(super) fn enter(self: &Arc<Self>, id: &str, call: &Arc<Call>) -> Option<Entry> {
+        let mut table = self.table.lock();
+        if table.calls.contains_key(id) {
+            return None;
+        }
+        table.calls.insert(id.into(), call.clone());
+        let closed = table.closed;
+        drop(table);
+        if let Some(reason) = closed {
+            call.canceller.abort(reason);
+        }
+        Some(Entry { calls: self.clone(), id: id.into() })
+    }
+
+    /// Hands a message to the call that it is for; one that has ended needs none.
+    pub(super) fn take(&self, id: &str, message: Message) {
+        let call = self.table.lock().calls.get(id).cloned();
+        if let Some(call) = call {
+            call.take(message);
+        }
+    }
+
+    /// Aborts every call, and those that come later as well if the server ends.
+    pub(super) fn abort_all(&self, reason: AbortReason, for_good: bool) {
+        let calls: Vec<_> = {
+            let mut table = self.table.lock();
+            if for_good {
+                table.closed = Some(reason);
+            }
+            table.calls.values().cloned().collect()
+        };
+        for call in calls {
+            call.canceller.abort(reason);
+        }
+    }
+
+    /// Waits until every call has said its last word.
+    pub(super) async fn wait_until_empty(&self) {
+        loop {
+            let bell = self.empty.notified();
+            if self.table.lock().calls.is_empty() {
+                return;
+            }
+            bell.await;
+        }
+    }
+}
+
+/// A call's place in the table.
+#[derive(Debug)]
+pub(super) struct Entry {
+    calls: Arc<Calls>,
+    id: Box<str>,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut table = self.calls.table.lock();
+        table.calls.remove(&self.id);
+        let last = table.calls.is_empty();
+        drop(table);
+        if last {
+            self.calls.empty.notify_waiters();
+        }
+    }
+}

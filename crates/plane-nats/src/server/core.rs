@@ -1,0 +1,246 @@
+//! Takes in what comes to a server, and takes calls on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Message, Subject};
+use parking_lot::Mutex;
+use plane_core::{
+    AbortReason, Admitted, Body, CallInfo, Code, Context, Delivery, Endpoints, Error, ErrorKind, InstanceId, Peer,
+    Request, Status, check_token,
+};
+use rustc_hash::FxHashMap;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
+
+use super::answer::{Running, deadline_after};
+use super::call::Call;
+use super::calls::Calls;
+use crate::connection::{NatsConnection, Outbound};
+use crate::controls::Controls;
+use crate::flow::Incoming;
+use crate::head;
+use crate::status::End;
+use crate::subject::{self, Addressed};
+
+/// What a caller that names no credit may be sent.
+const DEFAULT_CREDIT: u32 = 1024 * 1024;
+
+/// What a server and its driver share.
+#[derive(Debug)]
+pub(super) struct Core {
+    connection: NatsConnection,
+    address: String,
+    endpoints: Endpoints,
+    calls: Arc<Calls>,
+    controls: Arc<Controls>,
+    /// Who waits to hear a message of its own.
+    probes: Mutex<FxHashMap<u64, oneshot::Sender<()>>>,
+    /// What is being told to those who were refused.
+    refusals: TaskTracker,
+    peer: Arc<Peer>,
+}
+
+impl Core {
+    pub(super) fn new(connection: NatsConnection, address: String, endpoints: Endpoints) -> Self {
+        Self {
+            connection,
+            address,
+            endpoints,
+            calls: Arc::default(),
+            controls: Arc::default(),
+            probes: Mutex::default(),
+            refusals: TaskTracker::new(),
+            peer: Arc::new(Peer::new("nats", "")),
+        }
+    }
+
+    pub(super) fn connection(&self) -> &NatsConnection {
+        &self.connection
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(super) fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    pub(super) fn calls(&self) -> &Arc<Calls> {
+        &self.calls
+    }
+
+    pub(super) fn controls(&self) -> &Controls {
+        &self.controls
+    }
+
+    /// Sends a message to itself and waits until it comes: then NATS has handled everything before it.
+    pub(super) async fn hear_itself(&self) -> Result<(), Error> {
+        let nonce = fastrand::u64(..);
+        let (heard, hearing) = oneshot::channel();
+        self.probes.lock().insert(nonce, heard);
+        let subject = subject::probe(&self.address, nonce).into();
+        let probe = Outbound { subject, reply: None, headers: None, payload: bytes::Bytes::new() };
+        let limit = self.connection.config().request_timeout;
+        let heard = async {
+            self.connection.publish(probe).await?;
+            // The sender is kept until it was heard.
+            let _ = hearing.await;
+            Ok(())
+        };
+        let result = tokio::time::timeout(limit, heard).await;
+        self.probes.lock().remove(&nonce);
+        result.unwrap_or_else(|_| {
+            let what =
+                format!("the server did not hear itself on NATS within {limit:?}; may it use {}.>?", self.address);
+            Err(Error::new(ErrorKind::Unavailable, Delivery::NotSent, what))
+        })
+    }
+
+    /// Takes in one message of the server's own subscription.
+    pub(super) fn take(&self, message: Message) {
+        let subject = message.subject.clone();
+        match self.addressed(&subject) {
+            Addressed::Probe(nonce) => {
+                if let Some(heard) = self.probes.lock().remove(&nonce) {
+                    // Whoever waited may have given up.
+                    let _ = heard.send(());
+                }
+            }
+            Addressed::Control(id) => self.calls.take(id, message),
+            Addressed::Call(endpoint, instance) => {
+                if let Err(status) = self.take_call(endpoint, instance, &message) {
+                    self.refuse(message.reply, status);
+                }
+            }
+            Addressed::Strange => tracing::debug!(%subject, "a message that no call has"),
+        }
+    }
+
+    /// Takes in one message of a subject that other servers share, unless this one does not serve it any more.
+    pub(super) fn offer(&self, message: &Message) -> bool {
+        let Addressed::Call(endpoint, instance) = self.addressed(&message.subject) else { return true };
+        match self.take_call(endpoint, instance, message) {
+            Err(status) if matches!(status.code(), Code::NOT_FOUND | Code::UNAVAILABLE) => return false,
+            Err(status) => self.refuse(message.reply.clone(), status),
+            Ok(()) => {}
+        }
+        true
+    }
+
+    fn addressed<'a>(&self, subject: &'a Subject) -> Addressed<'a> {
+        let prefix = &self.connection.config().prefix;
+        let below = |start: &str| subject.strip_prefix(start).and_then(|rest| rest.strip_prefix('.'));
+        below(&self.address).or_else(|| below(prefix)).map_or(Addressed::Strange, subject::parse)
+    }
+
+    fn take_call(&self, endpoint: &str, instance: Option<InstanceId>, message: &Message) -> Result<(), Status> {
+        let Some(reply) = &message.reply else {
+            // Nobody would hear the answer, nor the refusal.
+            tracing::debug!(endpoint, "a request without a reply subject");
+            return Ok(());
+        };
+        let no_headers = HeaderMap::new();
+        let headers = message.headers.as_ref().unwrap_or(&no_headers);
+        check_version(headers)?;
+        let admitted = self.endpoints.admit(endpoint, instance)?;
+        self.start(admitted, reply, headers, message.payload.clone())
+    }
+
+    /// Gives a call that came to a subject shared with other servers back to NATS, for another one. The subscription
+    /// must have been ended before.
+    pub(super) async fn pass_on(&self, message: Message) {
+        let Message { subject, reply, headers, payload, .. } = message;
+        // Without a connection the caller ends the call by itself.
+        let _ = self.connection.publish(Outbound { subject, reply, headers, payload }).await;
+    }
+
+    fn refuse(&self, reply: Option<Subject>, status: Status) {
+        let Some(reply) = reply else { return };
+        let (headers, payload) = End::refused(status).encode(self.connection.max_payload());
+        let connection = self.connection.clone();
+        let refusal = Outbound { subject: reply, reply: None, headers: Some(headers), payload };
+        // Reading goes on meanwhile: whoever is refused must not hold up those who are not.
+        self.refusals.spawn(async move {
+            // Without a connection the caller ends the call by itself.
+            let _ = connection.publish(refusal).await;
+        });
+    }
+
+    fn start(
+        &self,
+        admitted: Admitted,
+        reply: &Subject,
+        headers: &HeaderMap,
+        payload: bytes::Bytes,
+    ) -> Result<(), Status> {
+        let id = request_id(headers)?;
+        let deadline = head::number(headers, head::TIMEOUT).and_then(deadline_after);
+        let instance = admitted.instance();
+        let endpoint = instance.endpoint.clone();
+        let info = CallInfo { endpoint: endpoint.clone(), instance: instance.id, peer: self.peer.clone(), deadline };
+        let instance = Some(instance.id);
+        let (context, canceller) = Context::new(info);
+        let config = self.connection.config();
+        let kind = headers.get(head::BODY).map(async_nats::HeaderValue::as_str);
+        let streams = kind == Some(head::BODY_STREAM);
+        let incoming = streams.then(|| Incoming::new(config.credit, self.connection.max_payload(), config.max_message));
+        let credit = head::number(headers, head::CREDIT).unwrap_or(DEFAULT_CREDIT);
+        let control = subject::control(&self.address, &id).into();
+        let call = Arc::new(Call::new(reply.clone(), control, canceller, credit, incoming));
+        let Some(entry) = self.calls.enter(&id, &call) else {
+            return Err(Status::new(Code::ALREADY_EXISTS, format!("the call {id} is in flight already")));
+        };
+        let body = match kind {
+            Some(head::BODY_STREAM) => call.request_body(&self.controls),
+            Some(head::BODY_NONE) => Body::empty(),
+            _ => payload.into(),
+        };
+        let request = Request { endpoint, instance, headers: head::application(headers), deadline, body };
+        let request_credit = streams.then_some(config.credit);
+        let connection = self.connection.clone();
+        tokio::spawn(Running { connection, call, context, request_credit, admitted, entry }.run(request));
+        Ok(())
+    }
+
+    /// No answer can reach its caller any more.
+    pub(super) fn lose_connection(&self) {
+        self.controls.clear();
+        self.calls.abort_all(AbortReason::Disconnected, false);
+    }
+
+    /// Nothing is taken in any more; what is still to be said is written.
+    pub(super) async fn end(&self, at_most: Duration) {
+        self.refusals.close();
+        let said = async {
+            self.controls.tell(&self.connection).await;
+            self.refusals.wait().await;
+        };
+        // Of a lost connection nothing more can be had.
+        let _ = tokio::time::timeout(at_most, said).await;
+        self.connection.flush(at_most).await;
+    }
+}
+
+fn check_version(headers: &HeaderMap) -> Result<(), Status> {
+    match headers.get(head::VERSION).map(async_nats::HeaderValue::as_str) {
+        None | Some(head::CURRENT) => Ok(()),
+        Some(other) => {
+            let other: String = other.chars().take(16).collect();
+            let what = format!("this server speaks version {} of docs/nats.md, not {other}", head::CURRENT);
+            Err(Status::new(Code::UNIMPLEMENTED, what))
+        }
+    }
+}
+
+/// What the call is known as: what its caller says, or a name of this side's own for one that says nothing.
+fn request_id(headers: &HeaderMap) -> Result<String, Status> {
+    match headers.get(head::REQUEST_ID) {
+        Some(id) => match check_token(id.as_str()) {
+            Ok(()) => Ok(id.as_str().to_owned()),
+            Err(error) => Err(Status::invalid_argument(format!("Plane-Request-Id: {error}"))),
+        },
+        None => Ok(format!("{:032x}", fastrand::u128(..))),
+    }
+}

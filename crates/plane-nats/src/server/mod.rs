@@ -1,0 +1,282 @@
+//! The server ([`NatsServer`]).
+//!
+//! - `call`: one call in flight.
+//! - `calls`: all of them.
+//! - `answer`: the way of an answer to its caller.
+//! - `core`: takes in what comes, and takes calls on.
+
+mod call;
+
+mod calls;
+
+mod answer;
+
+mod core;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_nats::Subscriber;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use plane_core::{
+    AbortReason, Address, BoxFuture, Delivery, DrainReport, EndpointId, Endpoints, Error, ErrorKind, Handler, Health,
+    InstanceId, Registration, RequestPlaneServer, ServerStats,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::core::Core;
+use crate::connection::NatsConnection;
+use crate::subject;
+
+/// The queue group of every server, so that NATS gives each call to one of them.
+const QUEUE: &str = "plane";
+
+/// How long a server that ends waits for its last words to be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Registrations that may wait for the driver to listen to them.
+const NEW_FEEDS: usize = 64;
+
+/// Answers calls over NATS, for any number of endpoints.
+///
+/// Each endpoint is reached at `<prefix>.<endpoint>`, shared with other servers, at `<prefix>.<endpoint>.<instance>`,
+/// and below the server's own [`address`](RequestPlaneServer::address). Dropping the server aborts its calls;
+/// [`drain`](RequestPlaneServer::drain) it to let them finish.
+#[derive(Debug)]
+pub struct NatsServer {
+    core: Arc<Core>,
+    feeds: mpsc::Sender<Feed>,
+    closing: watch::Sender<Closing>,
+    /// Its sender goes with the driver.
+    driven: watch::Receiver<()>,
+}
+
+/// How far the server's end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Closing {
+    No,
+    /// Calls to any server go to others from now on.
+    Draining,
+    /// Nothing is listened to any more.
+    Closed,
+}
+
+/// What reads the server's subscriptions. The server answers as long as this is polled; it ends with the server.
+#[must_use = "the server answers as long as its driver is polled"]
+pub struct ServerDriver(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl Future for ServerDriver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for ServerDriver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ServerDriver")
+    }
+}
+
+/// The subscriptions of one registration, until it ends.
+struct Feed {
+    subscribers: [Subscriber; 2],
+    unregistered: oneshot::Receiver<()>,
+}
+
+impl NatsServer {
+    /// A server on this connection, connecting it if need be, and what drives it: spawn it or poll it beside.
+    ///
+    /// # Errors
+    /// What connecting can fail with: [`ErrorKind::Unavailable`], [`ErrorKind::Unauthenticated`] or
+    /// [`ErrorKind::InvalidArgument`]; also `Unavailable` if the server does not hear itself in time.
+    pub async fn bind(connection: &NatsConnection) -> Result<(Self, ServerDriver), Error> {
+        let client = connection.client().await?;
+        let config = connection.config();
+        let id = config.server_id.unwrap_or_else(|| fastrand::u64(..));
+        let address = subject::server_address(&config.prefix, id);
+        let own = client.subscribe(format!("{address}.>")).await.map_err(|error| cannot_listen(&address, &error))?;
+        let core = Arc::new(Core::new(connection.clone(), address, Endpoints::new(config.admission)));
+        let (feeds, new_feeds) = mpsc::channel(NEW_FEEDS);
+        let (closing, closed) = watch::channel(Closing::No);
+        let (driving, driven) = watch::channel(());
+        let driver = drive(core.clone(), own, new_feeds, closed);
+        let driver = async move {
+            let _driving = driving;
+            driver.await;
+        };
+        let (server, mut driver) = (Self { core, feeds, closing, driven }, ServerDriver(Box::pin(driver)));
+        tokio::select! {
+            heard = server.core.hear_itself() => heard?,
+            () = &mut driver => return Err(lost()),
+        }
+        Ok((server, driver))
+    }
+
+    /// Listens to an endpoint's own subjects, and waits until NATS passes on what comes there.
+    async fn listen(&self, endpoint: &EndpointId, instance: InstanceId) -> Result<oneshot::Sender<()>, Error> {
+        let client = self.core.connection().client().await?;
+        let prefix = &self.core.connection().config().prefix;
+        let subscribe = async |subject: String| {
+            client.queue_subscribe(subject, QUEUE.to_owned()).await.map_err(|error| cannot_listen(prefix, &error))
+        };
+        let any = subscribe(subject::call(prefix, endpoint, None)).await?;
+        let this = subscribe(subject::call(prefix, endpoint, Some(instance))).await?;
+        let (registered, unregistered) = oneshot::channel();
+        self.feeds.send(Feed { subscribers: [any, this], unregistered }).await.map_err(|_| lost())?;
+        // NATS handles what one connection sends in order: what comes back was sent after the subscriptions.
+        self.core.hear_itself().await?;
+        Ok(registered)
+    }
+}
+
+fn cannot_listen(what: &str, error: &async_nats::SubscribeError) -> Error {
+    let what = format!("cannot listen at {what} on NATS: {error}");
+    Error::new(ErrorKind::Unavailable, Delivery::NotSent, what)
+}
+
+fn lost() -> Error {
+    Error::new(ErrorKind::Unavailable, Delivery::NotSent, "the driver of the NATS server has ended")
+}
+
+/// Takes in everything that comes to the server until it is closed.
+async fn drive(
+    core: Arc<Core>,
+    mut own: Subscriber,
+    mut new_feeds: mpsc::Receiver<Feed>,
+    closing: watch::Receiver<Closing>,
+) {
+    let mut feeds = FuturesUnordered::new();
+    let mut losses = core.connection().losses();
+    let connection = core.connection().clone();
+    let telling = core.controls().run(&connection);
+    tokio::pin!(telling);
+    let mut closed = closing.clone();
+    let closed = closed.wait_for(|closing| *closing == Closing::Closed);
+    tokio::pin!(closed);
+    loop {
+        tokio::select! {
+            message = own.next() => match message {
+                Some(message) => core.take(message),
+                None => break,
+            },
+            Some(feed) = new_feeds.recv() => feeds.push(feed.run(&core, closing.clone())),
+            Some(()) = feeds.next() => {}
+            () = &mut telling => {}
+            lost = losses.changed() => {
+                if lost.is_ok() {
+                    core.lose_connection();
+                }
+            }
+            _ = &mut closed => break,
+        }
+    }
+    // What is on its way already is refused rather than left without an answer.
+    let own = async {
+        // Without a connection nothing more comes anyway.
+        let _ = own.drain().await;
+        while let Some(message) = own.next().await {
+            core.take(message);
+        }
+    };
+    let rest = async { tokio::join!(own, async { while feeds.next().await.is_some() {} }) };
+    let _ = tokio::time::timeout(LAST_WORDS, rest).await;
+    core.end(LAST_WORDS).await;
+}
+
+impl Feed {
+    /// Takes in what comes to the subjects of one registration. Once that ends, NATS is told to send no more, and what
+    /// is on its way already is given back for other servers: a server that leaves refuses no call. The client library
+    /// forgets a subscription before NATS confirms its end, so what comes in between is lost without a trace.
+    async fn run(self, core: &Core, mut closing: watch::Receiver<Closing>) {
+        let Self { subscribers: [mut any, mut this], mut unregistered } = self;
+        let drained = async {
+            // A server that is gone is as good as one that drains.
+            let _ = closing.wait_for(|closing| *closing >= Closing::Draining).await;
+        };
+        tokio::pin!(drained);
+        let mut late = None;
+        loop {
+            let message = tokio::select! {
+                biased;
+                _ = &mut unregistered => break,
+                () = &mut drained => break,
+                Some(message) = any.next() => message,
+                Some(message) = this.next() => message,
+                else => return,
+            };
+            if !core.offer(&message) {
+                late = Some(message);
+                break;
+            }
+        }
+        // Without a connection nothing more comes anyway.
+        let _ = any.drain().await;
+        let _ = this.drain().await;
+        let mut rest = futures_util::stream::iter(late).chain(any).chain(this);
+        while let Some(message) = rest.next().await {
+            core.pass_on(message).await;
+        }
+    }
+}
+
+impl RequestPlaneServer for NatsServer {
+    fn register<'a>(
+        &'a self,
+        endpoint: EndpointId,
+        instance: InstanceId,
+        handler: Arc<dyn Handler>,
+    ) -> BoxFuture<'a, Result<Registration, Error>> {
+        Box::pin(async move {
+            let registration = self.core.endpoints().register(endpoint.clone(), instance, self.address(), handler)?;
+            let registered = self.listen(&endpoint, instance).await?;
+            Ok(registration.with_guard(registered))
+        })
+    }
+
+    fn address(&self) -> Address {
+        Address::Nats(self.core.address().into())
+    }
+
+    fn health(&self) -> Health {
+        if self.core.endpoints().is_draining() {
+            return Health::Unavailable("the server is draining".to_owned());
+        }
+        self.core.connection().health()
+    }
+
+    fn stats(&self) -> ServerStats {
+        let mut stats = self.core.endpoints().stats();
+        stats.connections = u64::from(self.core.connection().health() == Health::Ready);
+        stats
+    }
+
+    fn drain(&self, deadline: Instant) -> BoxFuture<'_, DrainReport> {
+        Box::pin(async move {
+            self.core.endpoints().start_draining();
+            self.closing.send_replace(Closing::Draining);
+            let report = self.core.endpoints().drain(deadline).await;
+            self.core.calls().abort_all(AbortReason::Shutdown, true);
+            // Those who were aborted are told so.
+            let _ = tokio::time::timeout(LAST_WORDS, self.core.calls().wait_until_empty()).await;
+            self.closing.send_replace(Closing::Closed);
+            let mut driven = self.driven.clone();
+            // It changes by its end alone.
+            let _ = tokio::time::timeout(3 * LAST_WORDS, driven.changed()).await;
+            report
+        })
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.core.endpoints().start_draining();
+        self.core.calls().abort_all(AbortReason::Shutdown, true);
+        self.closing.send_replace(Closing::Closed);
+    }
+}

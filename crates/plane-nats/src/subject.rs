@@ -1,0 +1,119 @@
+//! Subjects, made of checked names only (docs/nats.md, "Subjects").
+
+use plane_core::{EndpointId, InstanceId, check_token};
+
+/// Whether this is one to eight tokens of the characters that names are made of, with dots between them: no wildcard,
+/// no space, and none of the characters that the plane marks its own tokens with.
+pub(crate) fn is_subject(text: &str) -> bool {
+    text.split('.').count() <= 8 && text.split('.').all(|token| check_token(token).is_ok())
+}
+
+/// What the token of a server's own address begins with. No name has this character.
+const SERVER: char = '@';
+
+/// What the token of a server's message to itself begins with.
+const PROBE: char = '!';
+
+/// Where one server is reached and no other: `<prefix>.@<id>`.
+pub(crate) fn server_address(prefix: &str, id: u64) -> String {
+    format!("{prefix}.{SERVER}{id:016x}")
+}
+
+/// Whether an address can be what subjects of calls begin with: a prefix, with or without a server's own token.
+pub(crate) fn is_address(address: &str) -> bool {
+    is_subject(address) || is_server_address(address)
+}
+
+/// Whether an address is that of one server.
+pub(crate) fn is_server_address(address: &str) -> bool {
+    address.rsplit_once('.').is_some_and(|(prefix, last)| {
+        is_subject(prefix) && last.strip_prefix(SERVER).is_some_and(|id| check_token(id).is_ok())
+    })
+}
+
+/// The subject of a call: the address, then the endpoint, then the instance if a certain one is wanted.
+pub(crate) fn call(address: &str, endpoint: &EndpointId, instance: Option<InstanceId>) -> String {
+    match instance {
+        Some(instance) => format!("{address}.{endpoint}.{instance}"),
+        None => format!("{address}.{endpoint}"),
+    }
+}
+
+/// The subject on which the caller of one call talks to its server.
+pub(crate) fn control(server: &str, request_id: &str) -> String {
+    format!("{server}.{request_id}")
+}
+
+/// The subject on which a server hears itself.
+pub(crate) fn probe(server: &str, nonce: u64) -> String {
+    format!("{server}.{PROBE}{nonce:016x}")
+}
+
+/// What a message to a server is, by its subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Addressed<'a> {
+    /// To a call in flight.
+    Control(&'a str),
+    /// From the server to itself.
+    Probe(u64),
+    /// A call. The endpoint is whatever the subject says; a table of endpoints knows only checked ones.
+    Call(&'a str, Option<InstanceId>),
+    /// None of these.
+    Strange,
+}
+
+/// Reads what follows the prefix or the server's address and its dot.
+pub(crate) fn parse(rest: &str) -> Addressed<'_> {
+    let dots = rest.bytes().filter(|byte| *byte == b'.').count();
+    match dots {
+        0 => match rest.strip_prefix(PROBE) {
+            Some(nonce) => u64::from_str_radix(nonce, 16).map_or(Addressed::Strange, Addressed::Probe),
+            None => Addressed::Control(rest),
+        },
+        2 => Addressed::Call(rest, None),
+        3 => {
+            let (endpoint, instance) = rest.rsplit_once('.').unwrap_or((rest, ""));
+            instance.parse().map_or(Addressed::Strange, |instance| Addressed::Call(endpoint, Some(instance)))
+        }
+        _ => Addressed::Strange,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Case B8, threat E11.
+    #[test]
+    fn hostile_subjects_are_refused() {
+        let long = "x".repeat(4_096);
+        for bad in [
+            "", ".", "a.", ".a", "a..b", "a b", "a\r\nb", "a\0b", "*", "a.*", "a.>", ">", "@a", "a.!b", "\u{e9}", &long,
+        ] {
+            assert!(!is_subject(bad), "{bad:?}");
+        }
+        assert!(is_subject("plane") && is_subject("plane.eu-1.x_Y"));
+        for bad in ["@a", "a.@", "a.@*", "a.@b.c", "a.@b c"] {
+            assert!(!is_address(bad), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn subjects_are_read_back() {
+        let endpoint: EndpointId = "dynamo.backend.generate".parse().unwrap();
+        let instance = InstanceId::new(31);
+        let server = server_address("plane", 7);
+        assert_eq!(server, "plane.@0000000000000007");
+        assert!(is_server_address(&server) && !is_server_address("plane"));
+        let rest = |subject: &str| subject.strip_prefix(&format!("{server}.")).unwrap().to_owned();
+        assert_eq!(parse(&rest(&call(&server, &endpoint, None))), Addressed::Call("dynamo.backend.generate", None));
+        let subject = call(&server, &endpoint, instance);
+        assert_eq!(subject, "plane.@0000000000000007.dynamo.backend.generate.000000000000001f");
+        assert_eq!(parse(&rest(&subject)), Addressed::Call("dynamo.backend.generate", instance));
+        assert_eq!(parse(&rest(&control(&server, "a-1"))), Addressed::Control("a-1"));
+        assert_eq!(parse(&rest(&probe(&server, 9))), Addressed::Probe(9));
+        for strange in ["a.b", "a.b.c.x", "a.b.c.1.2", "!x", "a.b.c.0"] {
+            assert_eq!(parse(strange), Addressed::Strange, "{strange}");
+        }
+    }
+}
