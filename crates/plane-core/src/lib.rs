@@ -6,6 +6,7 @@
 //! # Layout
 //! In reading order; a module uses only what stands above it.
 //! - `name`: what is called ([`EndpointId`]) and who answers ([`InstanceId`]).
+//! - `config`: how settings refuse what cannot work ([`ConfigError`]).
 //! - `address`: where an instance is ([`Address`], [`Instance`]).
 //! - `status`, `error`: what a server answers ([`Status`]) and what a caller sees ([`Error`]).
 //! - `headers`: metadata of a request or response, and its limits.
@@ -20,6 +21,9 @@
 
 mod name;
 pub use name::{EndpointId, InstanceId, InvalidName, MAX_ENDPOINT, MAX_TOKEN, check_token};
+
+mod config;
+pub use config::ConfigError;
 
 mod address;
 pub use address::{Address, Instance, InvalidAddress, Transport};

@@ -4,41 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plane_core::{AdmissionLimits, HeaderLimits};
+use plane_core::{AdmissionLimits, ConfigError, HeaderLimits};
 
 use crate::subject::is_subject;
-
-/// A setting with a value that cannot work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{setting} cannot be {value}: {accepted}")]
-pub struct ConfigError {
-    setting: &'static str,
-    value: String,
-    accepted: &'static str,
-}
-
-impl ConfigError {
-    /// The setting, as its setter is called.
-    #[must_use]
-    pub fn setting(&self) -> &'static str {
-        self.setting
-    }
-
-    /// What the setting accepts.
-    #[must_use]
-    pub fn accepted(&self) -> &'static str {
-        self.accepted
-    }
-}
-
-fn check<T: fmt::Debug>(
-    holds: bool,
-    setting: &'static str,
-    value: T,
-    accepted: &'static str,
-) -> Result<T, ConfigError> {
-    if holds { Ok(value) } else { Err(ConfigError { setting, value: format!("{value:?}"), accepted }) }
-}
 
 /// Who this side is to the NATS server. Shown without its secrets.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -143,7 +111,8 @@ impl NatsConfig {
         let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
         let good = |url: &String| url.parse::<async_nats::ServerAddr>().is_ok();
         let holds = !urls.is_empty() && urls.iter().all(good);
-        self.servers = check(holds, "servers", urls, "one or more of nats://host:port or tls://host:port")?;
+        self.servers =
+            ConfigError::check(holds, "servers", urls, "one or more of nats://host:port or tls://host:port")?;
         Ok(self)
     }
 
@@ -168,7 +137,7 @@ impl NatsConfig {
     /// [`ConfigError`] unless it is one to eight tokens of `A-Z a-z 0-9 _ -` with dots between them.
     pub fn prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
         let accepted = "one to eight tokens of A-Z a-z 0-9 _ - with dots between them";
-        self.prefix = check(is_subject(prefix), "prefix", prefix.to_owned(), accepted)?;
+        self.prefix = ConfigError::check(is_subject(prefix), "prefix", prefix.to_owned(), accepted)?;
         Ok(self)
     }
 
@@ -179,7 +148,7 @@ impl NatsConfig {
     /// [`ConfigError`] unless it is one to eight tokens of `A-Z a-z 0-9 _ -` with dots between them.
     pub fn inbox_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
         let accepted = "one to eight tokens of A-Z a-z 0-9 _ - with dots between them";
-        self.inbox_prefix = check(is_subject(prefix), "inbox_prefix", prefix.to_owned(), accepted)?;
+        self.inbox_prefix = ConfigError::check(is_subject(prefix), "inbox_prefix", prefix.to_owned(), accepted)?;
         Ok(self)
     }
 
@@ -190,7 +159,8 @@ impl NatsConfig {
     /// # Errors
     /// [`ConfigError`] outside that range.
     pub fn max_message(mut self, bytes: usize) -> Result<Self, ConfigError> {
-        self.max_message = check((1..=64 * MIB).contains(&bytes), "max_message", bytes, "1 byte to 64 MiB")?;
+        self.max_message =
+            ConfigError::check((1..=64 * MIB).contains(&bytes), "max_message", bytes, "1 byte to 64 MiB")?;
         Ok(self)
     }
 
@@ -209,7 +179,7 @@ impl NatsConfig {
     /// # Errors
     /// [`ConfigError`] outside that range.
     pub fn credit(mut self, bytes: u32) -> Result<Self, ConfigError> {
-        self.credit = check((1024..=1 << 30).contains(&bytes), "credit", bytes, "1 KiB to 1 GiB")?;
+        self.credit = ConfigError::check((1024..=1 << 30).contains(&bytes), "credit", bytes, "1 KiB to 1 GiB")?;
         Ok(self)
     }
 
@@ -218,7 +188,7 @@ impl NatsConfig {
     /// # Errors
     /// [`ConfigError`] outside that range.
     pub fn max_calls(mut self, calls: usize) -> Result<Self, ConfigError> {
-        self.max_calls = check((1..=1_000_000).contains(&calls), "max_calls", calls, "1 to 1,000,000")?;
+        self.max_calls = ConfigError::check((1..=1_000_000).contains(&calls), "max_calls", calls, "1 to 1,000,000")?;
         Ok(self)
     }
 
@@ -227,7 +197,7 @@ impl NatsConfig {
     /// # Errors
     /// [`ConfigError`] for 64 KiB or more.
     pub fn headers(mut self, limits: HeaderLimits) -> Result<Self, ConfigError> {
-        self.headers = check(limits.bytes < 64 * KIB, "headers", limits, "less than 64 KiB")?;
+        self.headers = ConfigError::check(limits.bytes < 64 * KIB, "headers", limits, "less than 64 KiB")?;
         Ok(self)
     }
 
@@ -243,7 +213,7 @@ impl NatsConfig {
     /// # Errors
     /// [`ConfigError`] for zero.
     pub fn connect_timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
-        self.connect_timeout = check(!timeout.is_zero(), "connect_timeout", timeout, "more than zero")?;
+        self.connect_timeout = ConfigError::check(!timeout.is_zero(), "connect_timeout", timeout, "more than zero")?;
         Ok(self)
     }
 
@@ -252,7 +222,7 @@ impl NatsConfig {
     /// # Errors
     /// [`ConfigError`] for zero.
     pub fn request_timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
-        self.request_timeout = check(!timeout.is_zero(), "request_timeout", timeout, "more than zero")?;
+        self.request_timeout = ConfigError::check(!timeout.is_zero(), "request_timeout", timeout, "more than zero")?;
         Ok(self)
     }
 
@@ -263,7 +233,7 @@ impl NatsConfig {
     /// [`ConfigError`] for zero or more than 10 s.
     pub fn accept_notice(mut self, after: Duration) -> Result<Self, ConfigError> {
         let holds = !after.is_zero() && after <= Duration::from_secs(10);
-        self.accept_notice = check(holds, "accept_notice", after, "more than zero, up to 10 s")?;
+        self.accept_notice = ConfigError::check(holds, "accept_notice", after, "more than zero, up to 10 s")?;
         Ok(self)
     }
 
@@ -278,7 +248,7 @@ impl NatsConfig {
         let least = Duration::from_millis(10);
         let holds = interval >= least && timeout >= least;
         (self.keepalive_interval, self.keepalive_timeout) =
-            check(holds, "keepalive", (interval, timeout), "10 ms or more each")?;
+            ConfigError::check(holds, "keepalive", (interval, timeout), "10 ms or more each")?;
         Ok(self)
     }
 

@@ -14,7 +14,7 @@
 mod subject;
 
 mod config;
-pub use config::{ConfigError, Credentials, NatsConfig, Tls};
+pub use config::{Credentials, NatsConfig, Tls};
 
 mod flow;
 

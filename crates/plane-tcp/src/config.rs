@@ -4,39 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plane_core::{AdmissionLimits, HeaderLimits};
-
-/// A setting with a value that cannot work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{setting} cannot be {value}: {accepted}")]
-pub struct ConfigError {
-    setting: &'static str,
-    value: String,
-    accepted: &'static str,
-}
-
-impl ConfigError {
-    /// The setting, as its setter is called.
-    #[must_use]
-    pub fn setting(&self) -> &'static str {
-        self.setting
-    }
-
-    /// What the setting accepts.
-    #[must_use]
-    pub fn accepted(&self) -> &'static str {
-        self.accepted
-    }
-}
-
-fn check<T: std::fmt::Debug>(
-    holds: bool,
-    setting: &'static str,
-    value: T,
-    accepted: &'static str,
-) -> Result<T, ConfigError> {
-    if holds { Ok(value) } else { Err(ConfigError { setting, value: format!("{value:?}"), accepted }) }
-}
+use plane_core::{AdmissionLimits, ConfigError, HeaderLimits};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -82,7 +50,8 @@ impl ConnectionConfig {
     /// # Errors
     /// [`ConfigError`] outside that range.
     pub fn max_message(mut self, bytes: usize) -> Result<Self, ConfigError> {
-        self.max_message = check((1..=1024 * MIB).contains(&bytes), "max_message", bytes, "1 byte to 1 GiB")?;
+        self.max_message =
+            ConfigError::check((1..=1024 * MIB).contains(&bytes), "max_message", bytes, "1 byte to 1 GiB")?;
         self.shrink_message = self.shrink_message.min(bytes);
         Ok(self)
     }
@@ -94,7 +63,7 @@ impl ConnectionConfig {
     /// [`ConfigError`] if it is above the largest message.
     pub fn shrink_message(mut self, bytes: usize) -> Result<Self, ConfigError> {
         let accepted = "0 bytes up to max_message";
-        self.shrink_message = check(bytes <= self.max_message, "shrink_message", bytes, accepted)?;
+        self.shrink_message = ConfigError::check(bytes <= self.max_message, "shrink_message", bytes, accepted)?;
         Ok(self)
     }
 
@@ -105,7 +74,8 @@ impl ConnectionConfig {
     /// # Errors
     /// [`ConfigError`] outside that range.
     pub fn max_frame(mut self, bytes: usize) -> Result<Self, ConfigError> {
-        self.max_frame = check((32 * KIB..=16 * MIB).contains(&bytes), "max_frame", bytes, "32 KiB to 16 MiB")?;
+        self.max_frame =
+            ConfigError::check((32 * KIB..=16 * MIB).contains(&bytes), "max_frame", bytes, "32 KiB to 16 MiB")?;
         Ok(self)
     }
 
@@ -116,7 +86,7 @@ impl ConnectionConfig {
     /// # Errors
     /// [`ConfigError`] outside that range.
     pub fn credit(mut self, bytes: u32) -> Result<Self, ConfigError> {
-        self.credit = check((1024..=1 << 30).contains(&bytes), "credit", bytes, "1 KiB to 1 GiB")?;
+        self.credit = ConfigError::check((1024..=1 << 30).contains(&bytes), "credit", bytes, "1 KiB to 1 GiB")?;
         Ok(self)
     }
 
@@ -126,7 +96,7 @@ impl ConnectionConfig {
     /// # Errors
     /// [`ConfigError`] below 64 KiB.
     pub fn unwritten(mut self, bytes: usize) -> Result<Self, ConfigError> {
-        self.unwritten = check(bytes >= 64 * KIB, "unwritten", bytes, "64 KiB or more")?;
+        self.unwritten = ConfigError::check(bytes >= 64 * KIB, "unwritten", bytes, "64 KiB or more")?;
         Ok(self)
     }
 
@@ -135,7 +105,7 @@ impl ConnectionConfig {
     /// # Errors
     /// [`ConfigError`] outside that range.
     pub fn max_calls(mut self, calls: u32) -> Result<Self, ConfigError> {
-        self.max_calls = check((1..=1_000_000).contains(&calls), "max_calls", calls, "1 to 1,000,000")?;
+        self.max_calls = ConfigError::check((1..=1_000_000).contains(&calls), "max_calls", calls, "1 to 1,000,000")?;
         Ok(self)
     }
 
@@ -145,7 +115,7 @@ impl ConnectionConfig {
     /// [`ConfigError`] above 65,535 headers or 64 KiB less one byte.
     pub fn headers(mut self, limits: HeaderLimits) -> Result<Self, ConfigError> {
         let fits = limits.count <= 65_535 && limits.bytes <= 65_535;
-        self.headers = check(fits, "headers", limits, "at most 65,535 headers and 65,535 bytes")?;
+        self.headers = ConfigError::check(fits, "headers", limits, "at most 65,535 headers and 65,535 bytes")?;
         Ok(self)
     }
 
@@ -158,8 +128,10 @@ impl ConnectionConfig {
     /// [`ConfigError`] below 10 ms or above a day.
     pub fn keepalive(mut self, interval: Duration, timeout: Duration) -> Result<Self, ConfigError> {
         let range = Duration::from_millis(10)..=Duration::from_secs(86_400);
-        self.keepalive_interval = check(range.contains(&interval), "keepalive_interval", interval, "10 ms to a day")?;
-        self.keepalive_timeout = check(range.contains(&timeout), "keepalive_timeout", timeout, "10 ms to a day")?;
+        self.keepalive_interval =
+            ConfigError::check(range.contains(&interval), "keepalive_interval", interval, "10 ms to a day")?;
+        self.keepalive_timeout =
+            ConfigError::check(range.contains(&timeout), "keepalive_timeout", timeout, "10 ms to a day")?;
         Ok(self)
     }
 }
@@ -201,7 +173,8 @@ impl ClientConfig {
     /// # Errors
     /// [`ConfigError`] outside that range.
     pub fn pool_size(mut self, connections: usize) -> Result<Self, ConfigError> {
-        self.pool_size = check((1..=10_000).contains(&connections), "pool_size", connections, "1 to 10,000")?;
+        self.pool_size =
+            ConfigError::check((1..=10_000).contains(&connections), "pool_size", connections, "1 to 10,000")?;
         Ok(self)
     }
 
@@ -211,7 +184,8 @@ impl ClientConfig {
     /// # Errors
     /// [`ConfigError`] outside that range.
     pub fn channel_buffer(mut self, requests: usize) -> Result<Self, ConfigError> {
-        self.channel_buffer = check((1..=1_000_000).contains(&requests), "channel_buffer", requests, "1 to 1,000,000")?;
+        self.channel_buffer =
+            ConfigError::check((1..=1_000_000).contains(&requests), "channel_buffer", requests, "1 to 1,000,000")?;
         Ok(self)
     }
 
@@ -220,7 +194,7 @@ impl ClientConfig {
     /// # Errors
     /// [`ConfigError`] outside that range.
     pub fn connect_timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
-        self.connect_timeout = check(is_timeout(timeout), "connect_timeout", timeout, "1 ms to an hour")?;
+        self.connect_timeout = ConfigError::check(is_timeout(timeout), "connect_timeout", timeout, "1 ms to an hour")?;
         Ok(self)
     }
 
@@ -229,7 +203,7 @@ impl ClientConfig {
     /// # Errors
     /// [`ConfigError`] outside that range.
     pub fn request_timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
-        self.request_timeout = check(is_timeout(timeout), "request_timeout", timeout, "1 ms to an hour")?;
+        self.request_timeout = ConfigError::check(is_timeout(timeout), "request_timeout", timeout, "1 ms to an hour")?;
         Ok(self)
     }
 
@@ -238,7 +212,8 @@ impl ClientConfig {
     /// # Errors
     /// [`ConfigError`] below that.
     pub fn idle_timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
-        self.idle_timeout = check(timeout >= Duration::from_millis(1), "idle_timeout", timeout, "1 ms or more")?;
+        self.idle_timeout =
+            ConfigError::check(timeout >= Duration::from_millis(1), "idle_timeout", timeout, "1 ms or more")?;
         Ok(self)
     }
 }
@@ -308,7 +283,7 @@ impl ServerConfig {
     /// # Errors
     /// [`ConfigError`] for zero.
     pub fn max_connections(mut self, connections: usize) -> Result<Self, ConfigError> {
-        self.max_connections = check(connections > 0, "max_connections", connections, "1 or more")?;
+        self.max_connections = ConfigError::check(connections > 0, "max_connections", connections, "1 or more")?;
         Ok(self)
     }
 
@@ -317,7 +292,7 @@ impl ServerConfig {
     /// # Errors
     /// [`ConfigError`] outside that range.
     pub fn hello_timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
-        self.hello_timeout = check(is_timeout(timeout), "hello_timeout", timeout, "1 ms to an hour")?;
+        self.hello_timeout = ConfigError::check(is_timeout(timeout), "hello_timeout", timeout, "1 ms to an hour")?;
         Ok(self)
     }
 
@@ -327,7 +302,7 @@ impl ServerConfig {
     /// # Errors
     /// [`ConfigError`] outside 1 ms to an hour.
     pub fn accept_notice(mut self, after: Duration) -> Result<Self, ConfigError> {
-        self.accept_notice = check(is_timeout(after), "accept_notice", after, "1 ms to an hour")?;
+        self.accept_notice = ConfigError::check(is_timeout(after), "accept_notice", after, "1 ms to an hour")?;
         Ok(self)
     }
 
@@ -337,7 +312,8 @@ impl ServerConfig {
     /// # Errors
     /// [`ConfigError`] below 1 ms.
     pub fn idle_timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
-        self.idle_timeout = check(timeout >= Duration::from_millis(1), "idle_timeout", timeout, "1 ms or more")?;
+        self.idle_timeout =
+            ConfigError::check(timeout >= Duration::from_millis(1), "idle_timeout", timeout, "1 ms or more")?;
         Ok(self)
     }
 }

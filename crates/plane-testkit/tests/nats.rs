@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plane_core::{Address, RequestPlaneClient, RequestPlaneServer};
-use plane_nats::{ConfigError, NatsClient, NatsConfig, NatsConnection, NatsServer};
+use plane_core::{Address, ConfigError, RequestPlaneClient, RequestPlaneServer};
+use plane_nats::{NatsClient, NatsConfig, NatsConnection, NatsServer};
 use plane_testkit::conformance::{Limits, Plane};
 
 struct NatsPlane {

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-use plane_core::{Delivery, Error, ErrorKind};
-use plane_tcp::{ClientConfig, ConfigError, ConnectionConfig, Listen, ServerConfig};
+use plane_core::{ConfigError, Delivery, Error, ErrorKind};
+use plane_tcp::{ClientConfig, ConnectionConfig, Listen, ServerConfig};
 
 use super::tcp::TcpSettings;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plane_core::{RequestPlaneClient, RequestPlaneServer};
-use plane_tcp::{ClientConfig, ConfigError, ConnectionConfig, Listen, ServerConfig, TcpClient, TcpServer};
+use plane_core::{ConfigError, RequestPlaneClient, RequestPlaneServer};
+use plane_tcp::{ClientConfig, ConnectionConfig, Listen, ServerConfig, TcpClient, TcpServer};
 use plane_testkit::conformance::Limits;
 
 pub(crate) async fn serve(listen: Listen, limits: Limits) -> Arc<dyn RequestPlaneServer> {
