@@ -39,3 +39,23 @@ impl Pace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What docs/design-faq.md says: eight quick polls in a row are trusted, one slow one ends that.
+    #[test]
+    fn trust_is_earned_and_lost() {
+        let pace = Pace::default();
+        for _ in 0..2 {
+            for _ in 0..8 {
+                assert!(!pace.is_quick());
+                pace.note(Duration::from_micros(200));
+            }
+            assert!(pace.is_quick());
+            pace.note(Duration::from_micros(201));
+        }
+        assert!(!pace.is_quick());
+    }
+}

@@ -15,7 +15,7 @@ use plane_core::{
 use crate::call::{Incoming, poll_send};
 use crate::driver::Start;
 use crate::link::Link;
-use crate::proto::{Ending, Opened, SendError};
+use crate::proto::{Ending, Opened};
 
 /// Items of a stream that are sent before others have their turn.
 const ITEMS_A_TURN: usize = 64;
@@ -224,7 +224,7 @@ impl Answering {
                 });
                 match sent {
                     Ok(()) => self.count(Outcome::Completed),
-                    Err(error) => self.fail_to_send(&error),
+                    Err(error) => self.fail(error.status()),
                 }
             }
             Err(body) => {
@@ -335,10 +335,6 @@ impl Answering {
         let outcome = self.canceller.abort_reason().map_or_else(|| Outcome::of(&status), |_| Outcome::Cancelled);
         self.link.with(|connection| connection.finish(self.call, Ending::failed(status)));
         self.count(outcome);
-    }
-
-    fn fail_to_send(&mut self, error: &SendError) {
-        self.fail(error.status());
     }
 
     fn count(&mut self, outcome: Outcome) {
