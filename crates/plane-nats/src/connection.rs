@@ -68,11 +68,11 @@ impl NatsConnection {
         }
     }
 
-    /// The connected client.
+    /// The connected client, for whatever else is done over NATS. It connects if nobody has needed it yet.
     ///
     /// # Errors
     /// `Unavailable`, `Unauthenticated` or `InvalidArgument`, all `NotSent`.
-    pub(crate) async fn client(&self) -> Result<&Client, Error> {
+    pub async fn client(&self) -> Result<&Client, Error> {
         let client = self.shared.client.get_or_try_init(|| self.connect()).await?;
         self.check_connected(client)?;
         Ok(client)
