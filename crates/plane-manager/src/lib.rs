@@ -25,8 +25,8 @@
 
 mod config;
 pub use config::{
-    Config, ConfigProblem, ConfigWarning, DiscoveryConfig, InvalidConfig, RpcHost, StaticInstance, Strictness,
-    TcpSettings, parse_duration, parse_size,
+    Config, ConfigProblem, ConfigWarning, DiscoveryConfig, InvalidConfig, NatsCredentials, NatsSettings, NatsTls,
+    RpcHost, StaticInstance, Strictness, TcpSettings, parse_duration, parse_size,
 };
 
 mod discovery;

@@ -1,9 +1,11 @@
 //! The environment, read once and checked whole: nothing else in the workspace's libraries reads it.
 
-#[cfg(feature = "tcp")]
+mod check;
+#[cfg(any(feature = "tcp", feature = "nats"))]
 mod convert;
 mod discovery;
 mod host;
+mod nats;
 mod problem;
 mod raw;
 mod tcp;
@@ -13,13 +15,14 @@ use plane_core::Transport;
 
 pub use discovery::{DiscoveryConfig, StaticInstance};
 pub use host::RpcHost;
+pub use nats::{NatsCredentials, NatsSettings, NatsTls};
 pub use problem::{ConfigProblem, ConfigWarning, InvalidConfig};
 pub use tcp::TcpSettings;
 pub use values::{parse_duration, parse_size};
 
 use problem::Findings;
 use raw::Raw;
-pub(crate) use raw::{DISCOVERY_DIR, REQUEST_PLANE, STATIC_INSTANCES};
+pub(crate) use raw::{DISCOVERY_DIR, NATS_SERVER, REQUEST_PLANE, STATIC_INSTANCES};
 #[cfg(feature = "tcp")]
 pub(crate) use raw::{TCP_RPC_HOST, TCP_RPC_PORT};
 
@@ -39,6 +42,8 @@ pub struct Config {
     pub mode: Transport,
     /// Settings of calls over TCP (`DYN_TCP_*`).
     pub tcp: TcpSettings,
+    /// Settings of calls over NATS (`NATS_*`, `DYN_NATS_*`).
+    pub nats: NatsSettings,
     /// Where instances are announced and found (`DYN_DISCOVERY_BACKEND` and those beside it).
     pub discovery: DiscoveryConfig,
     /// What was odd and not wrong. [`from_env`](Self::from_env) has logged them.
@@ -51,6 +56,7 @@ impl Default for Config {
         Self {
             mode: Transport::Tcp,
             tcp: TcpSettings::default(),
+            nats: NatsSettings::default(),
             discovery: DiscoveryConfig::default(),
             warnings: Vec::new(),
         }
@@ -85,11 +91,20 @@ impl Config {
         let config = Self {
             mode: mode(raw.request_plane.as_deref(), strictness, &mut findings),
             tcp: TcpSettings::check(&raw, &mut findings),
+            nats: NatsSettings::check(&raw, &mut findings),
             discovery: DiscoveryConfig::check(&raw, &mut findings),
             warnings: Vec::new(),
         };
         let warnings = findings.into_result()?;
         Ok(Self { warnings, ..config })
+    }
+
+    /// How long the first call to an endpoint waits for an instance.
+    pub(crate) fn request_timeout(&self) -> std::time::Duration {
+        match self.mode {
+            Transport::Nats => self.nats.request_timeout,
+            _ => self.tcp.request_timeout,
+        }
     }
 }
 

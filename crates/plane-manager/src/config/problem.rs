@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::raw::REQUEST_PLANE;
+use super::raw::{NATS_AUTH_NKEY, NATS_AUTH_PASSWORD, NATS_AUTH_TOKEN, NATS_SERVER, REQUEST_PLANE};
 
 pub(super) const MODES: &str = "tcp or nats";
 
@@ -16,7 +16,13 @@ pub struct ConfigProblem {
 
 impl ConfigProblem {
     pub(super) fn new(variable: &'static str, value: &str, accepted: impl Into<String>) -> Self {
-        Self { variable, value: shown(value), accepted: accepted.into() }
+        let value = match variable {
+            NATS_AUTH_PASSWORD | NATS_AUTH_TOKEN | NATS_AUTH_NKEY => "...".to_owned(),
+            // A URL may have a password in it.
+            NATS_SERVER => value.split(',').map(without_user).collect::<Vec<_>>().join(","),
+            _ => value.to_owned(),
+        };
+        Self { variable, value: shown(&value), accepted: accepted.into() }
     }
 
     pub(super) fn invalid_mode(value: &str) -> Self {
@@ -29,7 +35,7 @@ impl ConfigProblem {
         self.variable
     }
 
-    /// Its value, escaped and cut to a length that fits a message.
+    /// Its value, escaped and cut to a length that fits a message. Secrets are left out.
     #[must_use]
     pub fn value(&self) -> &str {
         &self.value
@@ -50,6 +56,13 @@ impl fmt::Display for ConfigProblem {
         }
         write!(f, "{variable}=\"{value}\" is invalid; accepted: {accepted}")
     }
+}
+
+/// The URL without who it says to log in as.
+fn without_user(url: &str) -> String {
+    let Some((before, host)) = url.rsplit_once('@') else { return url.to_owned() };
+    let scheme = before.split_once("://").map_or_else(String::new, |(scheme, _)| format!("{scheme}://"));
+    format!("{scheme}...@{host}")
 }
 
 /// The longest value that a message shows, in characters.

@@ -6,13 +6,15 @@ use serde::Deserialize;
 
 use super::problem::{ConfigProblem, ConfigWarning, Findings};
 
+/// Left out of the names of fields.
 const PREFIX: &str = "DYN_";
 const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
-const TCP_PREFIX: &str = "DYN_TCP_";
+/// Whoever writes a name that begins so means one of ours.
+const OURS: [&str; 2] = ["DYN_TCP_", "DYN_NATS_"];
 
 macro_rules! variables {
     ($($field:ident $constant:ident = $name:literal;)*) => {
-        /// The variables that are set to something; each field is the name without its prefix, in lower case.
+        /// The variables that are set to something; each field is the name without `DYN_`, in lower case.
         #[derive(Debug, Default, Deserialize)]
         pub(super) struct Raw {
             $(pub(super) $field: Option<String>,)*
@@ -38,6 +40,22 @@ variables! {
     tcp_pool_size TCP_POOL_SIZE = "DYN_TCP_POOL_SIZE";
     tcp_connect_timeout TCP_CONNECT_TIMEOUT = "DYN_TCP_CONNECT_TIMEOUT";
     tcp_channel_buffer TCP_CHANNEL_BUFFER = "DYN_TCP_CHANNEL_BUFFER";
+    nats_server NATS_SERVER = "NATS_SERVER";
+    nats_auth_username NATS_AUTH_USERNAME = "NATS_AUTH_USERNAME";
+    nats_auth_password NATS_AUTH_PASSWORD = "NATS_AUTH_PASSWORD";
+    nats_auth_token NATS_AUTH_TOKEN = "NATS_AUTH_TOKEN";
+    nats_auth_nkey NATS_AUTH_NKEY = "NATS_AUTH_NKEY";
+    nats_auth_credentials_file NATS_AUTH_CREDENTIALS_FILE = "NATS_AUTH_CREDENTIALS_FILE";
+    nats_tls_required NATS_TLS_REQUIRED = "NATS_TLS_REQUIRED";
+    nats_tls_ca NATS_TLS_CA = "NATS_TLS_CA";
+    nats_tls_cert NATS_TLS_CERT = "NATS_TLS_CERT";
+    nats_tls_key NATS_TLS_KEY = "NATS_TLS_KEY";
+    nats_prefix NATS_PREFIX = "DYN_NATS_PREFIX";
+    nats_inbox_prefix NATS_INBOX_PREFIX = "DYN_NATS_INBOX_PREFIX";
+    nats_max_message_size NATS_MAX_MESSAGE_SIZE = "DYN_NATS_MAX_MESSAGE_SIZE";
+    nats_chunking NATS_CHUNKING = "DYN_NATS_CHUNKING";
+    nats_request_timeout NATS_REQUEST_TIMEOUT = "DYN_NATS_REQUEST_TIMEOUT";
+    nats_connect_timeout NATS_CONNECT_TIMEOUT = "DYN_NATS_CONNECT_TIMEOUT";
     discovery_backend DISCOVERY_BACKEND = "DYN_DISCOVERY_BACKEND";
     static_instances STATIC_INSTANCES = "DYN_STATIC_INSTANCES";
     discovery_dir DISCOVERY_DIR = "DYN_DISCOVERY_DIR";
@@ -58,20 +76,23 @@ impl Raw {
                 Some(_) if value.trim().is_empty() => drop(set.remove(&name)),
                 Some(_) => drop(set.insert(name, value.trim().to_owned())),
                 None if name == XDG_RUNTIME_DIR => xdg_runtime_dir = Some(value),
-                None if name.starts_with(TCP_PREFIX) => findings.warn(unknown(name)),
-                None => {}
+                None => {
+                    if let Some(prefix) = OURS.into_iter().find(|prefix| name.starts_with(prefix)) {
+                        findings.warn(unknown(name, prefix));
+                    }
+                }
             }
         }
-        let raw: Self =
-            envy::prefixed(PREFIX).from_iter(set).expect("text without duplicate names always fits optional text");
+        let fields = set.into_iter().map(|(name, value)| (name.trim_start_matches(PREFIX).to_owned(), value));
+        let raw: Self = envy::from_iter(fields).expect("text without duplicate names always fits optional text");
         Self { xdg_runtime_dir, ..raw }
     }
 }
 
-fn unknown(name: String) -> ConfigWarning {
-    let tcp = KNOWN.iter().copied().filter(|known| known.starts_with(TCP_PREFIX));
+fn unknown(name: String, prefix: &str) -> ConfigWarning {
+    let alike = KNOWN.iter().copied().filter(|known| known.starts_with(prefix));
     // A name cut to a sane length: the distance takes time in the product of both lengths.
     let beginning: String = name.chars().take(2 * TCP_SHRINK_MESSAGE_SIZE.len()).collect();
-    let nearest = tcp.min_by_key(|known| strsim::damerau_levenshtein(known, &beginning)).unwrap_or(TCP_RPC_HOST);
+    let nearest = alike.min_by_key(|known| strsim::damerau_levenshtein(known, &beginning)).unwrap_or(REQUEST_PLANE);
     ConfigWarning::UnknownVariable { name, nearest }
 }

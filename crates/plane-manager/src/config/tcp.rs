@@ -1,17 +1,15 @@
 //! Settings of calls over TCP.
 
-use std::fmt::Debug;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::check::{Check, TIMEOUT, TIMEOUTS};
 use super::host::RpcHost;
-use super::problem::{ConfigProblem, Findings};
+use super::problem::Findings;
 use super::raw::{self, Raw};
 use super::values::{parse_duration, parse_size};
 
 const MIB: usize = 1024 * 1024;
 
-const TIMEOUT: &str = "1ms to 1h, as seconds (10, 0.5) or with a unit (500ms, 3s, 2m)";
 const MAX_SIZE: &str = "1 byte to 1GiB, as bytes (33554432) or with a unit (32MiB, 32MB)";
 
 /// Settings of calls over TCP and Unix sockets. What each does is in docs/configuration.md.
@@ -57,13 +55,12 @@ impl Default for TcpSettings {
 impl TcpSettings {
     pub(super) fn check(raw: &Raw, findings: &mut Findings) -> Self {
         let default = Self::default();
-        let mut check = Check { findings };
+        let mut check = Check::new(findings);
         let max_message_size = check
             .ranged(raw::TCP_MAX_MESSAGE_SIZE, &raw.tcp_max_message_size, parse_size, 1..=1024 * MIB, MAX_SIZE)
             .unwrap_or(default.max_message_size);
         let shrink_accepted = format!("0 bytes to DYN_TCP_MAX_MESSAGE_SIZE ({max_message_size} bytes)");
         let count = |text: &str| text.parse::<usize>().ok();
-        let timeouts = Duration::from_millis(1)..=Duration::from_secs(3600);
         Self {
             host: check
                 .read(raw::TCP_RPC_HOST, &raw.tcp_rpc_host, RpcHost::parse, RpcHost::ACCEPTED)
@@ -87,50 +84,17 @@ impl TcpSettings {
                 )
                 .unwrap_or(default.shrink_message_size.min(max_message_size)),
             request_timeout: check
-                .ranged(raw::TCP_REQUEST_TIMEOUT, &raw.tcp_request_timeout, parse_duration, timeouts.clone(), TIMEOUT)
+                .ranged(raw::TCP_REQUEST_TIMEOUT, &raw.tcp_request_timeout, parse_duration, TIMEOUTS, TIMEOUT)
                 .unwrap_or(default.request_timeout),
             pool_size: check
                 .ranged(raw::TCP_POOL_SIZE, &raw.tcp_pool_size, count, 1..=10_000, "1 to 10000 connections")
                 .unwrap_or(default.pool_size),
             connect_timeout: check
-                .ranged(raw::TCP_CONNECT_TIMEOUT, &raw.tcp_connect_timeout, parse_duration, timeouts, TIMEOUT)
+                .ranged(raw::TCP_CONNECT_TIMEOUT, &raw.tcp_connect_timeout, parse_duration, TIMEOUTS, TIMEOUT)
                 .unwrap_or(default.connect_timeout),
             channel_buffer: check
                 .ranged(raw::TCP_CHANNEL_BUFFER, &raw.tcp_channel_buffer, count, 1..=1_000_000, "1 to 1000000 requests")
                 .unwrap_or(default.channel_buffer),
         }
-    }
-}
-
-/// Reads one variable after the other and collects what is wrong.
-struct Check<'a> {
-    findings: &'a mut Findings,
-}
-
-impl Check<'_> {
-    fn read<T>(
-        &mut self,
-        variable: &'static str,
-        text: &Option<String>,
-        parse: impl FnOnce(&str) -> Option<T>,
-        accepted: &str,
-    ) -> Option<T> {
-        let text = text.as_deref()?;
-        let value = parse(text);
-        if value.is_none() {
-            self.findings.refuse(ConfigProblem::new(variable, text, accepted));
-        }
-        value
-    }
-
-    fn ranged<T: PartialOrd + Debug>(
-        &mut self,
-        variable: &'static str,
-        text: &Option<String>,
-        parse: impl FnOnce(&str) -> Option<T>,
-        range: RangeInclusive<T>,
-        accepted: &str,
-    ) -> Option<T> {
-        self.read(variable, text, |text| parse(text).filter(|value| range.contains(value)), accepted)
     }
 }

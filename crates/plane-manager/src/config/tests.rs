@@ -177,6 +177,114 @@ fn the_defaults_are_those_of_the_transport() {
     assert_eq!(TcpSettings::default().client_config().unwrap(), plane_tcp::ClientConfig::default());
 }
 
+fn nats(vars: &[(&str, &str)]) -> NatsSettings {
+    read(vars).unwrap().nats
+}
+
+#[test]
+fn nats_server() {
+    for (value, servers) in [
+        ("nats://10.0.0.1:4222", &["nats://10.0.0.1:4222"][..]),
+        ("localhost", &["nats://localhost"]),
+        ("a:4222, tls://b ,nats://[::1]:4223,", &["nats://a:4222", "tls://b", "nats://[::1]:4223"]),
+        ("nats://ann:secret@host:1", &["nats://ann:secret@host:1"]),
+    ] {
+        assert_eq!(nats(&[(NATS_SERVER, value)]).servers, servers);
+    }
+    refused(
+        NATS_SERVER,
+        &["http://h:1", "nats://", "nats://h:0", "nats://h:port", "h:70000", "a b", "nats://h/x", ",", "[::1"],
+    );
+}
+
+#[test]
+fn nats_credentials() {
+    let credentials = |vars| nats(vars).credentials;
+    let user = [(raw::NATS_AUTH_USERNAME, "ann"), (raw::NATS_AUTH_PASSWORD, "secret")];
+    let expected = NatsCredentials::UserPassword { user: "ann".to_owned(), password: "secret".to_owned() };
+    assert_eq!(credentials(&user), expected);
+    assert_eq!(credentials(&[(raw::NATS_AUTH_TOKEN, "t")]), NatsCredentials::Token("t".to_owned()));
+    assert_eq!(credentials(&[(raw::NATS_AUTH_NKEY, "SU")]), NatsCredentials::Nkey("SU".to_owned()));
+    let file = [(raw::NATS_AUTH_CREDENTIALS_FILE, "/etc/nats.creds")];
+    assert_eq!(credentials(&file), NatsCredentials::File("/etc/nats.creds".into()));
+    refused(raw::NATS_AUTH_CREDENTIALS_FILE, &["nats.creds"]);
+    let alone = read(&[(raw::NATS_AUTH_USERNAME, "ann")]).unwrap_err();
+    assert_eq!(alone.problems()[0].variable(), raw::NATS_AUTH_USERNAME);
+    // Which one counts would be a guess.
+    let error = read(&[user[0], user[1], (raw::NATS_AUTH_TOKEN, "t")]).unwrap_err();
+    assert_eq!(error.problems()[0].variable(), raw::NATS_AUTH_TOKEN);
+}
+
+#[test]
+fn nats_secrets_are_not_shown() {
+    let secret = "hunter2";
+    for vars in [
+        &[(raw::NATS_AUTH_PASSWORD, secret)][..],
+        &[(raw::NATS_AUTH_TOKEN, secret), (raw::NATS_AUTH_NKEY, secret)],
+        &[(NATS_SERVER, "nats://ann:hunter2@h:0, ann:hunter2@h:0")],
+    ] {
+        let error = read(vars).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains(secret), "{error}");
+    }
+    let config = read(&[(raw::NATS_AUTH_TOKEN, secret)]).unwrap();
+    assert!(!format!("{config:?}").contains(secret));
+}
+
+#[test]
+fn nats_tls() {
+    let vars = [
+        (raw::NATS_TLS_REQUIRED, "True"),
+        (raw::NATS_TLS_CA, "/ca.pem"),
+        (raw::NATS_TLS_CERT, "/c.pem"),
+        (raw::NATS_TLS_KEY, "/k.pem"),
+    ];
+    let identity = Some(("/c.pem".into(), "/k.pem".into()));
+    assert_eq!(nats(&vars).tls, NatsTls { required: true, ca: Some("/ca.pem".into()), identity });
+    refused(raw::NATS_TLS_REQUIRED, &["maybe", "2"]);
+    refused(raw::NATS_TLS_CA, &["ca.pem"]);
+    for name in [raw::NATS_TLS_CERT, raw::NATS_TLS_KEY] {
+        assert_eq!(read(&[(name, "/alone.pem")]).unwrap_err().problems()[0].variable(), name);
+    }
+}
+
+#[test]
+fn nats_subjects_and_limits() {
+    assert_eq!(nats(&[(raw::NATS_PREFIX, "team-a.plane")]).prefix, "team-a.plane");
+    assert_eq!(nats(&[(raw::NATS_INBOX_PREFIX, "_INBOX_ann")]).inbox_prefix, "_INBOX_ann");
+    for name in [raw::NATS_PREFIX, raw::NATS_INBOX_PREFIX] {
+        refused(name, &["a.*", ">", "a..b", ".a", "a b", "$SYS", "a.b.c.d.e.f.g.h.i"]);
+    }
+    assert_eq!(nats(&[(raw::NATS_MAX_MESSAGE_SIZE, "64MiB")]).max_message_size, 64 * MIB);
+    refused(raw::NATS_MAX_MESSAGE_SIZE, &["0", "65MiB", "big"]);
+    assert!(!nats(&[(raw::NATS_CHUNKING, "off")]).chunking);
+    refused(raw::NATS_CHUNKING, &["sometimes"]);
+    assert_eq!(nats(&[(raw::NATS_REQUEST_TIMEOUT, "500ms")]).request_timeout, Duration::from_millis(500));
+    assert_eq!(nats(&[(raw::NATS_CONNECT_TIMEOUT, "1")]).connect_timeout, Duration::from_secs(1));
+    for name in [raw::NATS_REQUEST_TIMEOUT, raw::NATS_CONNECT_TIMEOUT] {
+        refused(name, &["0", "soon", "2h"]);
+    }
+}
+
+/// What the variables accept, the transport accepts.
+#[cfg(feature = "nats")]
+#[test]
+fn nats_takes_what_is_accepted() {
+    let all = [
+        (NATS_SERVER, "a:4222,tls://ann:x@b,nats://[::1]:4223"),
+        (raw::NATS_AUTH_TOKEN, "t"),
+        (raw::NATS_PREFIX, "a.B_c-1"),
+        (raw::NATS_INBOX_PREFIX, "a.b.c.d.e.f.g.h"),
+        (raw::NATS_MAX_MESSAGE_SIZE, "64MiB"),
+        (raw::NATS_REQUEST_TIMEOUT, "1ms"),
+        (raw::NATS_CONNECT_TIMEOUT, "1ms"),
+    ];
+    nats(&all).nats_config().unwrap();
+    nats(&[(raw::NATS_MAX_MESSAGE_SIZE, "1")]).nats_config().unwrap();
+    assert_eq!(NatsSettings::default().nats_config().unwrap(), plane_nats::NatsConfig::default());
+    let by_hand = NatsSettings { prefix: "a b".to_owned(), ..NatsSettings::default() };
+    assert_eq!(by_hand.nats_config().unwrap_err().kind(), plane_core::ErrorKind::InvalidArgument);
+}
+
 #[test]
 fn discovery_backend() {
     assert_eq!(read(&[(raw::DISCOVERY_BACKEND, "MEM")]).unwrap().discovery, DiscoveryConfig::Mem);
@@ -266,6 +374,7 @@ fn an_unknown_name_is_a_warning_with_the_nearest_one() {
         ("DYN_TCP_POOLSIZE", raw::TCP_POOL_SIZE),
         ("DYN_TCP_PORT", raw::TCP_RPC_PORT),
         ("DYN_TCP_MAX_MESAGE_SIZE", raw::TCP_MAX_MESSAGE_SIZE),
+        ("DYN_NATS_MAX_MESSAGE", raw::NATS_MAX_MESSAGE_SIZE),
     ] {
         let expected = ConfigWarning::UnknownVariable { name: name.to_owned(), nearest };
         assert_eq!(read(&[(name, "1")]).unwrap().warnings, [expected]);
@@ -276,9 +385,9 @@ fn an_unknown_name_is_a_warning_with_the_nearest_one() {
 #[test]
 fn hostile_text_is_refused_and_shown_short() {
     let huge = "x".repeat(1 << 20);
-    for value in ["\0", "\u{fffd}", "\u{1b}[2J", "\r\nX: y", &huge] {
+    for value in ["\0", "\u{fffd}", "\u{1b}[2J", "x\r\nX: y", &huge] {
         for name in raw::KNOWN.iter().filter(|name| **name != DISCOVERY_DIR) {
-            let Err(error) = read(&[(name, value)]) else { panic!("{name} takes {value:.9?}") };
+            let Err(error) = read(&[(name, value)]) else { panic!("{name} takes {:?}", &value[..value.len().min(9)]) };
             let text = error.to_string();
             assert!(text.len() < 1024 && !text.contains(['\0', '\u{1b}', '\r']), "{text}");
         }

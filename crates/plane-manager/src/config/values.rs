@@ -43,6 +43,15 @@ pub fn parse_size(text: &str) -> Option<usize> {
     usize::try_from(number.checked_mul(bytes_each)?).ok()
 }
 
+/// `true` or `false` as every variable is read: also `1`, `0`, `on`, `off`, `yes`, `no`, in any case.
+pub(super) fn parse_switch(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "on" | "yes" => Some(true),
+        "false" | "0" | "off" | "no" => Some(false),
+        _ => None,
+    }
+}
+
 /// A number of digits and at most one point, and the unit in lower case. A sign or an exponent is refused here.
 fn split_unit(text: &str) -> Option<(&str, String)> {
     let end = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());

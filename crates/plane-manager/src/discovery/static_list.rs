@@ -105,8 +105,18 @@ impl StaticDiscovery {
     /// What the list says about one endpoint at one address.
     fn at(&self, endpoint: &EndpointId, address: &Address) -> Vec<Instance> {
         let mut listed = self.board.list();
-        listed.retain(|entry| entry.endpoint == *endpoint && entry.address == *address);
+        listed.retain(|entry| entry.endpoint == *endpoint && is_at(&entry.address, address));
         listed
+    }
+}
+
+/// Whether a server at this address answers what is listed there. On NATS a list names the prefix that all servers share.
+fn is_at(listed: &Address, server: &Address) -> bool {
+    match (listed, server) {
+        (Address::Nats(prefix), Address::Nats(server)) => {
+            prefix == server || server.strip_prefix(&**prefix).is_some_and(|rest| rest.starts_with(".@"))
+        }
+        _ => listed == server,
     }
 }
 

@@ -48,7 +48,7 @@ impl From<&Instance> for Target {
 
 impl EndpointClient {
     pub(super) fn new(manager: Arc<Inner>, endpoint: EndpointId) -> Self {
-        let known = Known::new(endpoint, manager.discovery.clone());
+        let known = Known::new(endpoint, manager.discovery.clone(), manager.transports.reach());
         Self::of(manager, known, Arc::default())
     }
 
@@ -98,8 +98,8 @@ impl EndpointClient {
 
     /// Calls the endpoint. Takes a [`Request`], or just a body.
     ///
-    /// If no instance was ever seen, waits for the first up to the request timeout (`DYN_TCP_REQUEST_TIMEOUT`) and the
-    /// deadline of the request.
+    /// If no instance was ever seen, waits for the first up to the request timeout (`DYN_TCP_REQUEST_TIMEOUT`,
+    /// `DYN_NATS_REQUEST_TIMEOUT`) and the deadline of the request.
     ///
     /// # Errors
     /// Any [`ErrorKind`]; `Unavailable` with [`Delivery::NotSent`] if there is no instance, `NotFound` if a
@@ -114,7 +114,7 @@ impl EndpointClient {
             return Err(Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what));
         }
         self.shared.budget.earn();
-        self.shared.known.first(self.manager.config.tcp.request_timeout, request.deadline).await?;
+        self.shared.known.first(self.manager.config.request_timeout(), request.deadline).await?;
         let mut tried = Vec::new();
         let mut target = self.pick(request.instance)?;
         loop {

@@ -9,33 +9,31 @@ use plane_core::{Delivery, EndpointId, Error, ErrorKind, Instance, InstanceId};
 use super::retry::expired;
 use super::selection::Selection;
 use crate::discovery::{Discovery, InstanceSet, InstanceWatch};
+use crate::transports::Reach;
 
 /// The instances of one endpoint, or those of them that are wanted.
 pub(super) struct Known {
     endpoint: EndpointId,
     discovery: Arc<dyn Discovery>,
     watch: InstanceWatch,
-    selection: Option<Arc<Selection>>,
+    selection: Selection,
     /// Whether there ever was one. If so, none now means that they are gone, not that they are still to come.
     seen: AtomicBool,
 }
 
 impl Known {
-    pub(super) fn new(endpoint: EndpointId, discovery: Arc<dyn Discovery>) -> Self {
+    pub(super) fn new(endpoint: EndpointId, discovery: Arc<dyn Discovery>, reach: Reach) -> Self {
         let watch = discovery.watch(&endpoint);
-        Self { endpoint, discovery, watch, selection: None, seen: AtomicBool::new(false) }
+        Self { endpoint, discovery, watch, selection: Selection::new(reach), seen: AtomicBool::new(false) }
     }
 
     /// Those that `wanted` is true for.
     pub(super) fn only(&self, wanted: impl Fn(&Instance) -> bool + Send + Sync + 'static) -> Self {
-        let outer = self.selection.clone();
-        let both =
-            move |instance: &Instance| outer.as_ref().is_none_or(|outer| outer.contains(instance)) && wanted(instance);
         let only = Self {
             endpoint: self.endpoint.clone(),
             discovery: self.discovery.clone(),
             watch: self.watch.clone(),
-            selection: Some(Arc::new(Selection::new(both))),
+            selection: self.selection.only(wanted),
             seen: AtomicBool::new(false),
         };
         only.now();
@@ -49,10 +47,7 @@ impl Known {
     /// Those that are known now; remembers whether there were any.
     pub(super) fn now(&self) -> InstanceSet {
         let all = self.watch.borrow().clone();
-        let instances = match &self.selection {
-            Some(selection) => selection.of(&all),
-            None => all,
-        };
+        let instances = self.selection.of(&all);
         if !instances.is_empty() && !self.seen.load(Ordering::Relaxed) {
             self.seen.store(true, Ordering::Relaxed);
         }
@@ -62,9 +57,12 @@ impl Known {
     /// Waits until there is one, at most this long.
     pub(super) async fn ready(&self, timeout: Duration) -> Result<(), Error> {
         let mut watch = self.watch.clone();
-        let wanted = |instance: &Instance| self.selection.as_ref().is_none_or(|selection| selection.contains(instance));
+        // One that can never be called is an answer, too.
+        let enough = |all: &InstanceSet| {
+            all.iter().any(|instance| self.selection.contains(instance)) || self.selection.refusal(all).is_some()
+        };
         // Whether it was in time shows in the set.
-        let _ = tokio::time::timeout(timeout, watch.wait_for(|all| all.iter().any(wanted))).await;
+        let _ = tokio::time::timeout(timeout, watch.wait_for(enough)).await;
         if self.now().is_empty() { Err(self.nobody(Some(timeout))) } else { Ok(()) }
     }
 
@@ -91,11 +89,14 @@ impl Known {
         })
     }
 
-    /// There is none.
+    /// There is none that can be called.
     pub(super) fn nobody(&self, waited: Option<Duration>) -> Error {
+        if let Some(refusal) = self.selection.refusal(&self.watch.borrow()) {
+            return refusal;
+        }
         let whole_millis = |time: Duration| Duration::from_secs_f64((time.as_secs_f64() * 1e3).ceil() / 1e3);
         let waited = waited.map_or_else(String::new, |time| format!(" within {:?}", whole_millis(time)));
-        let wanted = if self.selection.is_some() { "wanted " } else { "" };
+        let wanted = if self.selection.is_narrow() { "wanted " } else { "" };
         let what = format!(
             "no {wanted}instance of {} was found{waited}; looked in {}. Start one that uses the same discovery",
             self.endpoint,

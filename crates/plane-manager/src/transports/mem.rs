@@ -12,7 +12,7 @@ use crate::config::TcpSettings;
 pub(super) fn serve(network: &MemNetwork) -> Result<Served, Error> {
     let name = format!("manager-{:016x}", fastrand::u64(..));
     let server = MemServer::bind(network, &name, MemConfig::default())?;
-    Ok(Served { server: Arc::new(server), _accepting: None })
+    Ok(Served { server: Arc::new(server), _driving: None })
 }
 
 /// A client with the limits that the same calls would have over TCP.

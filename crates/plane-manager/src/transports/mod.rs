@@ -1,6 +1,9 @@
 //! The server and the clients of one manager, made when they are first needed.
 
 mod mem;
+#[cfg(feature = "nats")]
+mod nats;
+mod reach;
 #[cfg(feature = "tcp")]
 mod tcp;
 
@@ -17,12 +20,13 @@ use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::config::{Config, REQUEST_PLANE};
+pub(crate) use reach::Reach;
 
-/// A server and the task that accepts its connections, if it has one.
+/// A server and the task that takes in what comes to it, if it has one.
 #[derive(Debug)]
 struct Served {
     server: Arc<dyn RequestPlaneServer>,
-    _accepting: Option<AbortOnDropHandle<()>>,
+    _driving: Option<AbortOnDropHandle<()>>,
 }
 
 type Client = Arc<dyn RequestPlaneClient>;
@@ -34,13 +38,18 @@ pub(crate) struct Transports {
     network: Option<MemNetwork>,
     server: OnceCell<Served>,
     tcp: OnceLock<Client>,
+    nats: OnceLock<Client>,
     mem: OnceLock<Client>,
     /// Nothing new is served.
     draining: AtomicBool,
     /// Nothing new is called. Later than `draining`: a handler in flight may still have calls to make.
     closed: AtomicBool,
+    reach: Reach,
     #[cfg(feature = "tcp")]
     tcp_config: plane_tcp::ClientConfig,
+    /// Shared by the server, the client and whatever else of this manager needs NATS; made when the first of them does.
+    #[cfg(feature = "nats")]
+    nats_connection: plane_nats::NatsConnection,
 }
 
 impl Transports {
@@ -51,10 +60,14 @@ impl Transports {
         Ok(Self {
             #[cfg(feature = "tcp")]
             tcp_config: config.tcp.client_config()?,
+            #[cfg(feature = "nats")]
+            nats_connection: plane_nats::NatsConnection::new(config.nats.nats_config()?),
+            reach: Reach::new(&config, network.is_some()),
             config,
             network,
             server: OnceCell::new(),
             tcp: OnceLock::new(),
+            nats: OnceLock::new(),
             mem: OnceLock::new(),
             draining: AtomicBool::new(false),
             closed: AtomicBool::new(false),
@@ -75,8 +88,15 @@ impl Transports {
             (Transport::Mem, Some(network)) => mem::serve(network),
             #[cfg(feature = "tcp")]
             (Transport::Tcp, _) => tcp::serve(&self.config.tcp).await,
+            #[cfg(feature = "nats")]
+            (Transport::Nats, _) => nats::serve(&self.nats_connection).await,
             (mode, _) => Err(missing(mode)),
         }
+    }
+
+    /// Which instances can be called from here.
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach
     }
 
     /// The client that reaches this address.
@@ -84,8 +104,10 @@ impl Transports {
         let client = match (address.transport(), &self.network) {
             #[cfg(feature = "tcp")]
             (Transport::Tcp, _) => self.tcp.get_or_init(|| tcp::client(self.tcp_config.clone())),
+            #[cfg(feature = "nats")]
+            (Transport::Nats, _) => self.nats.get_or_init(|| nats::client(&self.nats_connection)),
             (Transport::Mem, Some(network)) => self.mem.get_or_init(|| mem::client(network, &self.config.tcp)),
-            (transport, _) => return Err(unreachable_from_here(address, transport)),
+            _ => return Err(self.reach.refusal(address)),
         };
         // Last, so that no client is made after a drain that has not seen it and used nevertheless.
         check_open(&self.closed)?;
@@ -93,7 +115,7 @@ impl Transports {
     }
 
     fn clients(&self) -> impl Iterator<Item = &Client> {
-        self.tcp.get().into_iter().chain(self.mem.get())
+        [&self.tcp, &self.nats, &self.mem].into_iter().filter_map(OnceLock::get)
     }
 
     /// Refuses whatever is new, lets calls in flight finish until `deadline`, then ends the rest.
@@ -140,27 +162,17 @@ fn add(sum: &mut DrainReport, more: DrainReport) {
 fn check_mode(mode: Transport, has_network: bool) -> Result<(), Error> {
     match mode {
         Transport::Tcp if cfg!(feature = "tcp") => Ok(()),
+        Transport::Nats if cfg!(feature = "nats") => Ok(()),
         Transport::Mem if has_network => Ok(()),
         mode => Err(missing(mode)),
     }
 }
 
-fn unreachable_from_here(address: &Address, transport: Transport) -> Error {
-    let what = format!(
-        "cannot call {address}: this process has no {transport} transport; those who serve and those who call must use \
-         the same {REQUEST_PLANE}"
-    );
-    Error::new(ErrorKind::FailedPrecondition, Delivery::NotSent, what)
-}
-
 fn missing(mode: Transport) -> Error {
     let what = match mode {
-        Transport::Tcp => {
-            format!("{REQUEST_PLANE}=tcp, but this build has no TCP transport: build it with the feature tcp")
-        }
         Transport::Mem => "the mem transport needs a network: give the builder one with mem_network".to_owned(),
         other => format!(
-            "this build cannot carry calls over {other} yet; use tcp, which is the default ({REQUEST_PLANE}=tcp)"
+            "{REQUEST_PLANE}={other}, but this build has no {other} transport: build it with the feature {other}"
         ),
     };
     Error::new(ErrorKind::FailedPrecondition, Delivery::NotSent, what)

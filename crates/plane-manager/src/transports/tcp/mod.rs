@@ -24,7 +24,7 @@ pub(super) async fn serve(settings: &TcpSettings) -> Result<Served, Error> {
             let what = format!("{error}; {TCP_RPC_HOST} and {TCP_RPC_PORT} choose another address");
             Error::new(error.kind(), Delivery::NotSent, what).with_source(error)
         })?;
-    Ok(Served { server: Arc::new(server), _accepting: Some(AbortOnDropHandle::new(tokio::spawn(driver))) })
+    Ok(Served { server: Arc::new(server), _driving: Some(AbortOnDropHandle::new(tokio::spawn(driver))) })
 }
 
 fn listening(settings: &TcpSettings) -> Result<Listening, Error> {

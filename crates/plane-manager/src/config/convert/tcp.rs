@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use plane_core::{ConfigError, Delivery, Error, ErrorKind};
+use plane_core::{ConfigError, Error};
 use plane_tcp::{ClientConfig, ConnectionConfig, Listen, ServerConfig};
 
-use super::tcp::TcpSettings;
+use super::refuse;
+use crate::config::TcpSettings;
 
 impl TcpSettings {
     /// # Errors
@@ -32,8 +33,4 @@ impl TcpSettings {
     fn connection_config(&self) -> Result<ConnectionConfig, ConfigError> {
         ConnectionConfig::default().max_message(self.max_message_size)?.shrink_message(self.shrink_message_size)
     }
-}
-
-fn refuse(error: ConfigError) -> Error {
-    Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, error.to_string()).with_source(error)
 }
