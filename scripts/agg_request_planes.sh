@@ -11,13 +11,15 @@ prints a request to try, and stops both on Ctrl-C once they have finished their 
 once.
 
   --tcp            carry calls over TCP (the default)
-  --nats           carry calls over NATS; not available in this version
+  --nats           carry calls over NATS: over the server that NATS_SERVER names, or over one that is started here
+                   (and installed first if there is none)
   --model NAME     model to serve            (or MODEL=..., default: echo)
   --engine ENGINE  echo, mock or openai      (or ENGINE=..., default: echo)
   --port PORT      HTTP port of the frontend (or HTTP_PORT=..., default: 8000)
   -- FLAGS...      more flags for the worker, for example: -- --token-delay 50ms
 
-PLANE_BIN=path uses that binary instead of building one. Other DYN_* variables are passed on to both processes.
+PLANE_BIN=path uses that binary instead of building one, PLANE_NATS_SERVER=path that nats-server instead of looking for
+one. DYN_* and NATS_* variables are passed on to both processes.
 EOF
 }
 
@@ -38,7 +40,6 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-[ "$plane" = tcp ] || fail "the NATS request plane is not available in this version; use --tcp" 2
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bin=${PLANE_BIN:-}
@@ -52,17 +53,38 @@ fi
 # and a second signal cuts off what they still finish.
 set -m
 pids=()
+nats_pid=
 pass_on() { [ ${#pids[@]} -eq 0 ] || kill "${pids[@]}" 2>/dev/null || true; }
 stop() {
     trap - EXIT
     trap pass_on INT TERM
     pass_on
-    # A signal ends the wait early.
-    until wait; do :; done
+    # A signal ends the wait early. The NATS server ends last: answers still travel over it.
+    for pid in "${pids[@]}"; do
+        while kill -0 "$pid" 2>/dev/null; do wait "$pid" || true; done
+    done
+    [ -z "$nats_pid" ] || { kill "$nats_pid" 2>/dev/null; wait "$nats_pid" || true; }
+    [ -z "${nats_dir:-}" ] || rm -rf "$nats_dir"
 }
 trap stop EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+
+if [ "$plane" = nats ] && [ -z "${NATS_SERVER:-}" ]; then
+    nats_server=${PLANE_NATS_SERVER:-$(bash "$root/scripts/install-nats-server.sh")}
+    nats_dir=$(mktemp -d)
+    "$nats_server" --addr 127.0.0.1 --port -1 --ports_file_dir "$nats_dir" --log "$nats_dir/log" & nats_pid=$!
+    ports=$nats_dir/nats-server_$nats_pid.ports
+    for _ in $(seq 100); do
+        [ ! -s "$ports" ] || break
+        kill -0 "$nats_pid" 2>/dev/null || fail "nats-server ended early: $(cat "$nats_dir/log")"
+        sleep 0.1
+    done
+    NATS_SERVER=$(sed -n 's/.*"\(nats:[^"]*\)".*/\1/p' "$ports")
+    [ -n "$NATS_SERVER" ] || fail "nats-server did not say where it listens: $(cat "$nats_dir/log")"
+    export NATS_SERVER
+    echo "A NATS server listens at $NATS_SERVER." >&2
+fi
 
 export DYN_REQUEST_PLANE=$plane
 "$bin" worker --model "$model" --engine "$engine" "$@" & pids+=($!)

@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //! - `workspace`: where the checkout is, how cargo is started in it.
-//! - `nats`: the NATS server that tests need.
+//! - `process`: a program that is started, says when it is ready, and is stopped.
+//! - `nats`: the NATS server that tests, the demo and the benchmarks need.
 //! - `test`: the tests, with a total at the end.
 //! - `tidy`: the invariants of ARCHITECTURE.md that a program can check.
 //! - `ci`: format, lints, docs, tests and tidy, in that order.
@@ -10,6 +11,8 @@
 //! - `demo`: a chat completion over real processes.
 
 mod workspace;
+
+mod process;
 
 mod nats;
 

@@ -1,14 +1,43 @@
-//! The NATS server that tests and the demo need.
+//! The NATS server that tests, the demo and the benchmarks need.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use tempfile::TempDir;
 
+use crate::process::Process;
 use crate::workspace::root;
 
 /// Where tests look for the server.
 pub(crate) const VARIABLE: &str = "PLANE_NATS_SERVER";
+
+/// A NATS server of its own, on a free port of the loopback interface. It ends when dropped.
+#[derive(Debug)]
+pub(crate) struct NatsServer {
+    _process: Process,
+    url: String,
+    /// Where its JetStream keeps what it stores.
+    _directory: TempDir,
+}
+
+impl NatsServer {
+    pub(crate) fn start() -> Result<Self> {
+        const READY: &str = "Listening for client connections on ";
+        let directory = tempfile::tempdir().context("cannot create a temporary directory for nats-server")?;
+        let mut command = Command::new(server()?);
+        command.args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream", "--store_dir"]).arg(directory.path());
+        let mut process = Process::start("nats-server", READY, &mut command)?;
+        let line = process.wait_until_ready()?;
+        let address = line.split(READY).nth(1).context("nats-server did not say where it listens")?;
+        let url = format!("nats://{}", address.trim());
+        Ok(Self { _process: process, url, _directory: directory })
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+}
 
 /// The path of a nats-server that is new enough: the one that the environment names, one on PATH, or one that
 /// `scripts/install-nats-server.sh` installs under `target`.

@@ -1,4 +1,4 @@
-//! Frontend, workers and calls as processes of their own, over TCP.
+//! Frontend, workers and calls as processes of their own, over TCP and over a real NATS server.
 
 #[path = "suite/http.rs"]
 mod http;
@@ -9,6 +9,7 @@ use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use http::{Events, http_client};
+use plane_testkit::nats::NatsServer;
 use reqwest::Response;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -19,18 +20,50 @@ use tokio::time::timeout;
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// `plane` in an environment of its own.
-fn plane(directory: &Path, args: &[&str]) -> Command {
-    program(env!("CARGO_BIN_EXE_plane"), directory, args)
+/// Well below the time after which a silent worker is given up: that one was killed is known in another way.
+const KILLED_IS_KNOWN: Duration = Duration::from_secs(10);
+
+/// What carries the calls of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plane {
+    Tcp,
+    Nats,
 }
 
-fn program(program: &str, directory: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DYN_")) {
-        command.env_remove(name);
+/// What the processes of a deployment share.
+struct Place {
+    directory: TempDir,
+    nats: Option<NatsServer>,
+}
+
+impl Place {
+    fn new(plane: Plane) -> Self {
+        let nats = (plane == Plane::Nats).then(NatsServer::start);
+        Self { directory: TempDir::new().unwrap(), nats }
     }
-    command.env("DYN_DISCOVERY_DIR", directory).env("DYN_TCP_RPC_HOST", "127.0.0.1").args(args).kill_on_drop(true);
-    command
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// `plane` in an environment of its own.
+    fn plane(&self, args: &[&str]) -> Command {
+        self.program(env!("CARGO_BIN_EXE_plane"), args)
+    }
+
+    fn program(&self, program: &str, args: &[&str]) -> Command {
+        let mut command = Command::new(program);
+        let ours = |name: &str| name.starts_with("DYN_") || name.starts_with("NATS_");
+        for (name, _) in std::env::vars_os().filter(|(name, _)| ours(&name.to_string_lossy())) {
+            command.env_remove(name);
+        }
+        if let Some(nats) = &self.nats {
+            command.env("DYN_REQUEST_PLANE", "nats").env("NATS_SERVER", nats.url());
+        }
+        command.env("DYN_DISCOVERY_DIR", self.path()).env("DYN_TCP_RPC_HOST", "127.0.0.1");
+        command.args(args).kill_on_drop(true);
+        command
+    }
 }
 
 /// A process that has said that it is ready.
@@ -41,8 +74,12 @@ struct Running {
 }
 
 impl Running {
-    async fn start(directory: &Path, args: &[&str]) -> Self {
-        let mut child = plane(directory, args).stderr(Stdio::piped()).spawn().unwrap();
+    async fn start(place: &Place, args: &[&str]) -> Self {
+        Self::of(place.plane(args)).await
+    }
+
+    async fn of(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut seen = Vec::new();
         let ready = timeout(PATIENCE, async {
@@ -52,7 +89,7 @@ impl Running {
                 }
                 seen.push(line);
             }
-            panic!("{args:?} ended: {seen:?}")
+            panic!("{command:?} ended: {seen:?}")
         });
         let ready = ready.await.unwrap();
         // Read on, so that the process can go on writing.
@@ -71,17 +108,17 @@ impl Running {
 }
 
 struct Deployment {
-    directory: TempDir,
+    place: Place,
     frontend: Running,
     url: String,
 }
 
 impl Deployment {
-    async fn start() -> Self {
-        let directory = TempDir::new().unwrap();
-        let frontend = Running::start(directory.path(), &["frontend", "--http-port", "0"]).await;
+    async fn start(plane: Plane) -> Self {
+        let place = Place::new(plane);
+        let frontend = Running::start(&place, &["frontend", "--http-port", "0"]).await;
         let url = frontend.ready.strip_prefix("frontend at ").unwrap().to_owned();
-        Self { directory, frontend, url }
+        Self { place, frontend, url }
     }
 
     /// A worker that says its first token at once and each other `inter_token` later.
@@ -89,7 +126,7 @@ impl Deployment {
         let pace = ["--prefill-per-token", "0", "--inter-token", inter_token, "--output-tokens", "20"];
         let args = [&["worker", "--model", "m", "--engine", "mock"][..], &pace].concat();
         let before = self.workers().await;
-        let worker = Running::start(self.directory.path(), &args).await;
+        let worker = Running::start(&self.place, &args).await;
         self.until_workers(before + 1).await;
         worker
     }
@@ -115,7 +152,7 @@ impl Deployment {
 
     async fn call(&self, args: &[&str]) -> Output {
         let args = [&["call", "dynamo.backend.generate"], args].concat();
-        timeout(PATIENCE, plane(self.directory.path(), &args).output()).await.unwrap().unwrap()
+        timeout(PATIENCE, self.place.plane(&args).output()).await.unwrap().unwrap()
     }
 }
 
@@ -127,14 +164,13 @@ async fn first_text(response: Response) -> Events {
     events
 }
 
-#[tokio::test]
-async fn a_worker_killed_in_the_middle_is_told_and_another_takes_the_next_request() {
-    let plane = Deployment::start().await;
+async fn a_worker_killed_in_the_middle_is_told_and_another_takes_the_next_request(on: Plane) {
+    let plane = Deployment::start(on).await;
     let mut doomed = plane.worker("1h").await;
     let mut events = first_text(plane.chat().await).await;
     let _heir = plane.worker("0").await;
     doomed.child.start_kill().unwrap();
-    let (name, data) = timeout(PATIENCE, events.next()).await.unwrap().unwrap().unwrap();
+    let (name, data) = timeout(KILLED_IS_KNOWN, events.next()).await.unwrap().unwrap().unwrap();
     assert_eq!(name, "error");
     assert_eq!(serde_json::from_str::<Value>(&data).unwrap()["error"]["code"], "worker_lost");
     assert!(events.next().await.is_err(), "the connection must not end cleanly");
@@ -146,9 +182,8 @@ async fn a_worker_killed_in_the_middle_is_told_and_another_takes_the_next_reques
     }
 }
 
-#[tokio::test]
-async fn a_worker_asked_to_end_finishes_what_it_says() {
-    let plane = Deployment::start().await;
+async fn a_worker_asked_to_end_finishes_what_it_says(on: Plane) {
+    let plane = Deployment::start(on).await;
     let worker = plane.worker("50ms").await;
     let events = first_text(plane.chat().await).await;
     worker.signal("TERM").await;
@@ -162,16 +197,22 @@ async fn a_worker_asked_to_end_finishes_what_it_says() {
 
 #[tokio::test]
 async fn a_frontend_that_cannot_look_for_workers_says_so_and_calls_those_it_knows() {
-    let mut plane = Deployment::start().await;
-    let (real, link) = (plane.directory.path().join("real"), plane.directory.path().join("link"));
+    let mut plane = Deployment::start(Plane::Tcp).await;
+    let (real, link) = (plane.place.path().join("real"), plane.place.path().join("link"));
     std::fs::create_dir(&real).unwrap();
     symlink(&real, &link).unwrap();
-    plane.frontend = Running::start(&link, &["frontend", "--http-port", "0"]).await;
+    let at_link = |args: &[&str]| {
+        let mut command = plane.place.plane(args);
+        command.env("DYN_DISCOVERY_DIR", &link);
+        command
+    };
+    let frontend = Running::of(at_link(&["frontend", "--http-port", "0"])).await;
+    let _worker = Running::of(at_link(&["worker", "--model", "m", "--engine", "echo"])).await;
+    plane.frontend = frontend;
     plane.url = plane.frontend.ready.strip_prefix("frontend at ").unwrap().to_owned();
-    let _worker = Running::start(&link, &["worker", "--model", "m", "--engine", "echo"]).await;
     plane.until_workers(1).await;
     // At one stroke there is a file where the directory was.
-    let (file, other) = (plane.directory.path().join("file"), plane.directory.path().join("other"));
+    let (file, other) = (plane.place.path().join("file"), plane.place.path().join("other"));
     std::fs::write(&file, "").unwrap();
     symlink(&file, &other).unwrap();
     std::fs::rename(&other, &link).unwrap();
@@ -181,9 +222,8 @@ async fn a_frontend_that_cannot_look_for_workers_says_so_and_calls_those_it_know
     assert_eq!(plane.chat().await.status(), 200);
 }
 
-#[tokio::test]
-async fn a_second_signal_ends_a_worker_at_once() {
-    let plane = Deployment::start().await;
+async fn a_second_signal_ends_a_worker_at_once(on: Plane) {
+    let plane = Deployment::start(on).await;
     let worker = plane.worker("1h").await;
     let mut events = first_text(plane.chat().await).await;
     worker.signal("TERM").await;
@@ -200,13 +240,14 @@ fn free_port() -> String {
     free.local_addr().unwrap().port().to_string()
 }
 
-#[tokio::test]
-async fn the_script_runs_a_deployment_and_leaves_nothing_behind() {
+async fn the_script_runs_a_deployment_and_leaves_nothing_behind(on: Plane) {
     const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/agg_request_planes.sh");
-    let (directory, port) = (TempDir::new().unwrap(), free_port());
+    // The script starts a NATS server of its own.
+    let (place, port) = (Place::new(Plane::Tcp), free_port());
+    let flag = if on == Plane::Nats { "--nats" } else { "--tcp" };
     let pace = ["--", "--prefill-per-token", "0", "--inter-token", "50ms", "--output-tokens", "20"];
-    let args = [&["--tcp", "--port", &port, "--model", "m", "--engine", "mock"][..], &pace].concat();
-    let mut command = program("bash", directory.path(), &[&[SCRIPT][..], &args].concat());
+    let args = [&[flag, "--port", &port, "--model", "m", "--engine", "mock"][..], &pace].concat();
+    let mut command = place.program("bash", &[&[SCRIPT][..], &args].concat());
     let mut script =
         command.env("PLANE_BIN", env!("CARGO_BIN_EXE_plane")).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
     let mut lines = BufReader::new(script.stdout.take().unwrap()).lines();
@@ -222,12 +263,11 @@ async fn the_script_runs_a_deployment_and_leaves_nothing_behind() {
     assert_eq!(timeout(PATIENCE, events.rest()).await.unwrap().last().unwrap(), "[DONE]");
     assert_eq!(timeout(PATIENCE, script.wait()).await.unwrap().unwrap().code(), Some(130));
     assert!(http_client().get(format!("{url}/health")).send().await.is_err());
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
 }
 
-#[tokio::test]
-async fn a_call_from_a_shell_answers_in_lines_and_exit_codes() {
-    let plane = Deployment::start().await;
+async fn a_call_from_a_shell_answers_in_lines_and_exit_codes(on: Plane) {
+    let plane = Deployment::start(on).await;
     let _worker = plane.worker("0").await;
     let ok = plane.call(&[r#"{"model": "m", "prompt": "hi", "max_tokens": 2}"#]).await;
     assert_eq!(ok.status.code(), Some(0));
@@ -244,17 +284,44 @@ async fn a_call_from_a_shell_answers_in_lines_and_exit_codes() {
     let nobody = plane.call(&["{}", "--instance", "1"]).await;
     assert_eq!(nobody.status.code(), Some(3));
     let no_instance = ["call", "dynamo.backend.other", "{}", "--timeout", "100ms"];
-    let late = self::plane(plane.directory.path(), &no_instance).output().await.unwrap();
+    let late = plane.place.plane(&no_instance).output().await.unwrap();
     assert_eq!(late.status.code(), Some(4));
     let reserved = plane.call(&["{}", "--header", "plane-x=1"]).await;
     assert_eq!(reserved.status.code(), Some(2));
 }
 
-#[tokio::test]
-async fn a_call_from_a_shell_ends_at_its_timeout() {
-    let plane = Deployment::start().await;
+async fn a_call_from_a_shell_ends_at_its_timeout(on: Plane) {
+    let plane = Deployment::start(on).await;
     let _worker = plane.worker("1h").await;
     let late = plane.call(&[r#"{"model": "m", "prompt": "hi"}"#, "--timeout", "300ms"]).await;
     assert_eq!(late.status.code(), Some(4));
     assert_eq!(String::from_utf8(late.stdout).unwrap().lines().count(), 1);
+}
+
+/// Runs each test over TCP and over NATS.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod tcp {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Plane::Tcp).await;
+            })*
+        }
+
+        mod nats {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Plane::Nats).await;
+            })*
+        }
+    };
+}
+
+on_both! {
+    a_worker_killed_in_the_middle_is_told_and_another_takes_the_next_request,
+    a_worker_asked_to_end_finishes_what_it_says,
+    a_second_signal_ends_a_worker_at_once,
+    the_script_runs_a_deployment_and_leaves_nothing_behind,
+    a_call_from_a_shell_answers_in_lines_and_exit_codes,
+    a_call_from_a_shell_ends_at_its_timeout,
 }

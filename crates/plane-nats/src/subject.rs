@@ -9,7 +9,7 @@ pub(crate) fn is_subject(text: &str) -> bool {
 }
 
 /// What the token of a server's own address begins with. No name has this character.
-const SERVER: char = '@';
+pub(crate) const SERVER: char = '@';
 
 /// What the token of a server's message to itself begins with.
 const PROBE: char = '!';
@@ -47,6 +47,22 @@ pub(crate) fn control(server: &str, request_id: &str) -> String {
 /// The subject on which a server hears itself.
 pub(crate) fn probe(server: &str, nonce: u64) -> String {
     format!("{server}.{PROBE}{nonce:016x}")
+}
+
+/// The subject of a message that a server takes no notice of: NATS says whether anybody is there to do so.
+pub(crate) fn hail(server: &str) -> String {
+    probe(server, 0)
+}
+
+/// Where NATS says that a server is gone: in the inbox of the caller, under the server's own token.
+pub(crate) fn gone_reply(inbox: &str, server: &str) -> String {
+    let token = server.rsplit('.').next().unwrap_or(server);
+    format!("{inbox}.{token}")
+}
+
+/// The address of the server that listens on this control subject.
+pub(crate) fn server_of(control: &str) -> Option<&str> {
+    control.rsplit_once('.').map(|(server, _)| server).filter(|server| is_server_address(server))
 }
 
 /// What a message to a server is, by its subject.
@@ -112,6 +128,9 @@ mod tests {
         assert_eq!(parse(&rest(&subject)), Addressed::Call("dynamo.backend.generate", instance));
         assert_eq!(parse(&rest(&control(&server, "a-1"))), Addressed::Control("a-1"));
         assert_eq!(parse(&rest(&probe(&server, 9))), Addressed::Probe(9));
+        assert_eq!(server_of(&control(&server, "a-1")), Some(&*server));
+        assert_eq!(server_of("plane.a-1"), None);
+        assert_eq!(gone_reply("_INBOX.x", &server), "_INBOX.x.@0000000000000007");
         for strange in ["a.b", "a.b.c.x", "a.b.c.1.2", "!x", "a.b.c.0"] {
             assert_eq!(parse(strange), Addressed::Strange, "{strange}");
         }

@@ -1,13 +1,11 @@
 //! `cargo xtask demo`: a chat completion over real processes, and what happens when one of them dies.
 //!
 //! - `build`: the `plane` binary.
-//! - `process`: a program that is started, says when it is ready, and is stopped.
 //! - `chat`: a streamed chat completion over HTTP.
 //! - `verdict`: what was promised and what was seen.
 
 mod build;
 mod chat;
-mod process;
 mod verdict;
 
 use std::process::Command;
@@ -17,22 +15,29 @@ use anyhow::{Context, Result, bail, ensure};
 use tempfile::TempDir;
 
 use chat::{Answer, Event, Frontend};
-use process::Process;
 use verdict::Verdict;
+
+use crate::nats::NatsServer;
+use crate::process::Process;
 
 /// Builds `plane`, starts a worker and a frontend as processes on free loopback ports, streams a chat completion
 /// over HTTP, kills the worker in the middle of another, and lets a second worker take the next.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Carry the calls over TCP, which is also what happens without it.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "nats")]
     tcp: bool,
+    /// Carry the calls over a NATS server, which is started for the demo (and installed if there is none).
+    #[arg(long)]
+    nats: bool,
     /// Build with optimisation. Takes longer once and changes nothing of what is shown.
     #[arg(long)]
     release: bool,
 }
 
 const MODEL: &str = "demo";
+/// What `plane` says once it is ready.
+const READY: &str = "ready: ";
 const TOKEN_DELAY: Duration = Duration::from_millis(50);
 const PROMPT: &str = "A request plane carries every question to a worker and brings each token back as it is made.";
 /// Tokens of the second answer that are seen before its worker is killed.
@@ -41,11 +46,12 @@ const BEFORE_KILL: usize = 5;
 const NOTICED_WITHIN: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    // The only transport so far; the flag is there so that a script may say what it means.
-    let Args { tcp: _, release } = *args;
+    // TCP is what happens anyway; the flag is there so that a script may say what it means.
+    let Args { tcp: _, nats, release } = *args;
     let plane = build::plane(release)?;
     let directory = tempfile::tempdir().context("cannot create a temporary directory for discovery")?;
-    let scene = Scene { plane: &plane, directory: &directory };
+    let nats = nats.then(NatsServer::start).transpose()?;
+    let scene = Scene { plane: &plane, directory: &directory, nats: nats.as_ref() };
     let mut verdict = Verdict::default();
     let played = play(&scene, &mut verdict);
     verdict.show();
@@ -56,6 +62,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 struct Scene<'a> {
     plane: &'a std::path::Path,
     directory: &'a TempDir,
+    /// What carries the calls; TCP if `None`.
+    nats: Option<&'a NatsServer>,
 }
 
 impl Scene<'_> {
@@ -67,7 +75,10 @@ impl Scene<'_> {
             command.env_remove(name);
         }
         command.args(args);
-        command.env("DYN_REQUEST_PLANE", "tcp").env("DYN_TCP_RPC_HOST", "127.0.0.1");
+        match self.nats {
+            Some(nats) => command.env("DYN_REQUEST_PLANE", "nats").env("NATS_SERVER", nats.url()),
+            None => command.env("DYN_REQUEST_PLANE", "tcp").env("DYN_TCP_RPC_HOST", "127.0.0.1"),
+        };
         command.env("DYN_DISCOVERY_BACKEND", "file").env("DYN_DISCOVERY_DIR", self.directory.path());
         command
     }
@@ -75,11 +86,15 @@ impl Scene<'_> {
     fn worker(&self, name: &'static str) -> Result<Process> {
         let delay = format!("{}ms", TOKEN_DELAY.as_millis());
         let args = ["worker", "--model", MODEL, "--engine", "echo", "--token-delay", &delay];
-        Process::start(name, &mut self.command(&args))
+        Process::start(name, READY, &mut self.command(&args))
     }
 
     fn frontend(&self) -> Result<Process> {
-        Process::start("frontend", &mut self.command(&["frontend", "--http-host", "127.0.0.1", "--http-port", "0"]))
+        Process::start(
+            "frontend",
+            READY,
+            &mut self.command(&["frontend", "--http-host", "127.0.0.1", "--http-port", "0"]),
+        )
     }
 }
 

@@ -12,7 +12,8 @@ pub(super) fn start(level: Option<&str>) -> Result<(), Failure> {
     let (source, filter) = match (level, from_env) {
         (Some(level), _) => ("--log-level", level.to_owned()),
         (None, Some(filter)) => ("RUST_LOG", filter),
-        (None, None) => ("the default", "info".to_owned()),
+        // The NATS library tells of each connection at this level; the plane does so itself where it matters.
+        (None, None) => ("the default", "info,async_nats=warn".to_owned()),
     };
     let refuse = |error| {
         let what =

@@ -108,6 +108,11 @@ impl Call {
         if self.state.lock().begun { Delivery::Executed } else { Delivery::Unknown }
     }
 
+    /// When the server last said anything; when the call was made, if it never did.
+    pub(super) fn heard(&self) -> Instant {
+        self.state.lock().heard
+    }
+
     /// When the call is given up if the server says nothing.
     pub(super) fn silent_until(&self, request_timeout: Duration, keepalive: Duration) -> (Instant, bool) {
         let state = self.state.lock();
@@ -214,8 +219,7 @@ impl State {
     fn take(&mut self, message: Message) -> Heard {
         self.heard = Instant::now();
         if message.status == Some(StatusCode::NO_RESPONDERS) {
-            let what = "nobody listens on the subject of the call: no server of the endpoint is connected to NATS";
-            self.finish(Err(Error::new(ErrorKind::Unavailable, Delivery::NotSent, what)));
+            self.finish(Err(self.nobody()));
             return Heard::GoesOn;
         }
         self.accepted = true;
@@ -246,6 +250,16 @@ impl State {
         }
         self.take_plain(&headers, message.payload);
         Heard::GoesOn
+    }
+
+    /// NATS says that nobody listens.
+    fn nobody(&self) -> Error {
+        if self.accepted {
+            let delivery = if self.begun { Delivery::Executed } else { Delivery::Unknown };
+            return Error::new(ErrorKind::Disconnected, delivery, "the server of the call is gone, says NATS");
+        }
+        let what = "nobody listens on the subject of the call: no server of the endpoint is connected to NATS";
+        Error::new(ErrorKind::Unavailable, Delivery::NotSent, what)
     }
 
     fn begin(&mut self, headers: &HeaderMap) {

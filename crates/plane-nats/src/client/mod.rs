@@ -5,6 +5,7 @@
 //! - `routes`: which call an answer belongs to.
 //! - `answer`: the caller's end of a call.
 //! - `upload`: the messages of a request that do not fit its first payload.
+//! - `vigil`: whether the servers that say nothing are still there.
 
 mod ledger;
 
@@ -15,6 +16,8 @@ mod routes;
 mod answer;
 
 mod upload;
+
+mod vigil;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -117,7 +120,7 @@ impl NatsClient {
                     Error::new(ErrorKind::Unavailable, Delivery::NotSent, what).with_source(error)
                 })?;
                 let (open, closing) = oneshot::channel();
-                tokio::spawn(read(self.connection.clone(), self.shared.clone(), inbox, closing));
+                tokio::spawn(read(self.connection.clone(), self.shared.clone(), self.inbox.clone(), inbox, closing));
                 Ok::<_, Error>(open)
             })
             .await?;
@@ -217,12 +220,15 @@ fn wrong_address(address: &Address) -> Error {
 async fn read(
     connection: NatsConnection,
     shared: Arc<Shared>,
+    inbox_subject: String,
     mut inbox: Subscriber,
     mut closing: oneshot::Receiver<()>,
 ) {
     let (mut losses, mut denied) = (connection.losses(), connection.denied());
     let telling = shared.controls.run(&connection);
     tokio::pin!(telling);
+    let watching = vigil::run(&connection, &shared, &inbox_subject);
+    tokio::pin!(watching);
     loop {
         tokio::select! {
             message = inbox.next() => match message {
@@ -230,6 +236,7 @@ async fn read(
                 None => return,
             },
             () = &mut telling => {}
+            () = &mut watching => {}
             _ = &mut closing => {
                 shared.controls.tell(&connection).await;
                 return;

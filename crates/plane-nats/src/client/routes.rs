@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use async_nats::{Message, Subject};
+use async_nats::{Message, StatusCode, Subject};
 use parking_lot::Mutex;
 use plane_core::{Code, Delivery, DrainReport, Error, ErrorKind};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::Notify;
 
 use super::call::{Call, Heard};
 use crate::controls::Controls;
+use crate::subject;
 
 /// The calls in flight, by the last token of the subject that their answers come to.
 #[derive(Debug)]
@@ -74,7 +75,14 @@ impl Routes {
 
     /// Takes in one message of the inbox.
     pub(super) fn take(&self, message: Message, controls: &Controls) {
-        let id = message.subject.rsplit('.').next().and_then(|token| u64::from_str_radix(token, 16).ok());
+        let token = message.subject.rsplit('.').next().unwrap_or_default();
+        if token.starts_with(subject::SERVER) {
+            if message.status == Some(StatusCode::NO_RESPONDERS) {
+                self.lose_server(token);
+            }
+            return;
+        }
+        let id = u64::from_str_radix(token, 16).ok();
         let call = id.and_then(|id| self.table.lock().calls.get(&id).cloned());
         if let Some(call) = call {
             if let (Heard::Broken(code), Some(control)) = (call.take(message), call.control()) {
@@ -107,6 +115,26 @@ impl Routes {
                 && let Some(control) = call.control()
             {
                 controls.abort(&control, Code::CANCELLED);
+            }
+        }
+    }
+
+    /// The servers of the calls that have been quiet for so long.
+    pub(super) fn quiet_servers(&self, quiet: Duration) -> FxHashSet<String> {
+        let since = Instant::now().checked_sub(quiet);
+        let is_quiet = |call: &Arc<Call>| since.is_none_or(|since| call.heard() <= since);
+        let servers = self.all().into_iter().filter(is_quiet).filter_map(|call| call.control());
+        servers.filter_map(|control| subject::server_of(&control).map(str::to_owned)).collect()
+    }
+
+    /// Ends the calls of a server that is not connected to NATS any more.
+    fn lose_server(&self, token: &str) {
+        for call in self.all() {
+            let control = call.control();
+            let server = control.as_deref().and_then(subject::server_of);
+            if server.is_some_and(|server| server.rsplit('.').next() == Some(token)) {
+                let what = "the server of the call is gone: NATS says that it is not connected any more";
+                call.fail(Error::new(ErrorKind::Disconnected, call.delivery(), what));
             }
         }
     }

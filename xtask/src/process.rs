@@ -11,15 +11,15 @@ use anyhow::{Context, Result, ensure};
 
 use crate::workspace::shown;
 
-/// From start to the line "ready: ...".
+/// From start to the line that says so.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// From SIGTERM to the end of the process.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
 const LOG_LINES: usize = 40;
 
-/// A running `plane`; killed when dropped.
+/// A running program; killed when dropped.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(crate) struct Process {
     name: &'static str,
     child: Child,
     ready: Receiver<String>,
@@ -27,7 +27,8 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) fn start(name: &'static str, command: &mut Command) -> Result<Self> {
+    /// Starts a program that says `ready_mark` on standard error, at any place of a line, once it is ready.
+    pub(crate) fn start(name: &'static str, ready_mark: &'static str, command: &mut Command) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -40,7 +41,7 @@ impl Process {
         if let Some(stderr) = child.stderr.take() {
             let log = log.clone();
             std::thread::spawn(move || {
-                follow(stderr, &log, |line| {
+                follow(stderr, &log, ready_mark, |line| {
                     // Nobody may be waiting any more.
                     let _ = sender.try_send(line);
                 });
@@ -50,19 +51,19 @@ impl Process {
         Ok(Self { name, child, ready, log })
     }
 
-    pub(super) fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
     /// The end of what it wrote to standard error.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let lines: String = log.iter().map(|line| format!("  | {line}\n")).collect();
         format!("the last lines of {}:\n{lines}", self.name)
     }
 
-    /// Waits for its line "ready: ..." and gives what follows.
-    pub(super) fn wait_until_ready(&mut self) -> Result<String> {
+    /// Waits for the line that says that it is ready.
+    pub(crate) fn wait_until_ready(&mut self) -> Result<String> {
         // An end of the program ends its standard error, and with it the channel.
         let line = self.ready.recv_timeout(READY_WITHIN);
         let line = line.with_context(|| format!("{} did not get ready\n{}", self.name, self.log()))?;
@@ -70,22 +71,22 @@ impl Process {
         Ok(line)
     }
 
-    /// Waits for its line "ready: ..." and gives the URL in it.
-    pub(super) fn url(&mut self) -> Result<String> {
+    /// Waits for the line that says that it is ready, and gives the URL in it.
+    pub(crate) fn url(&mut self) -> Result<String> {
         let line = self.wait_until_ready()?;
         let url = line.split_whitespace().find(|word| word.starts_with("http://"));
         url.map(|url| url.trim_end_matches('/').to_owned()).with_context(|| format!("no URL in \"{line}\""))
     }
 
     /// Ends it at once, as `kill -9` does.
-    pub(super) fn kill(&mut self) -> Result<()> {
+    pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill().with_context(|| format!("cannot kill {}", self.name))?;
         self.child.wait().with_context(|| format!("cannot wait for {}", self.name))?;
         Ok(())
     }
 
     /// Asks it to stop (SIGTERM) and waits.
-    pub(super) fn stop(&mut self) -> Result<ExitStatus> {
+    pub(crate) fn stop(&mut self) -> Result<ExitStatus> {
         let asked = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status();
         let asked = asked.context("cannot run kill")?;
         ensure!(asked.success(), "cannot ask {} to stop: {asked}", self.name);
@@ -108,9 +109,9 @@ impl Drop for Process {
     }
 }
 
-fn follow(stderr: impl Read, log: &Mutex<VecDeque<String>>, ready: impl Fn(String)) {
+fn follow(stderr: impl Read, log: &Mutex<VecDeque<String>>, ready_mark: &str, ready: impl Fn(String)) {
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-        if line.starts_with("ready:") {
+        if line.contains(ready_mark) {
             ready(line.clone());
         }
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,7 +127,7 @@ mod tests {
     use super::*;
 
     fn shell(script: &str) -> Process {
-        Process::start("test", Command::new("sh").args(["-c", script])).unwrap()
+        Process::start("test", "ready: ", Command::new("sh").args(["-c", script])).unwrap()
     }
 
     #[test]
