@@ -10,6 +10,7 @@ use async_nats::client::PublishErrorKind;
 use async_nats::connection::State;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerAddr, ServerError, Subject};
 use bytes::Bytes;
+use futures_util::StreamExt;
 use plane_core::{Delivery, Error, ErrorKind, Health};
 use tokio::sync::{OnceCell, broadcast, watch};
 
@@ -189,6 +190,28 @@ impl NatsConnection {
                 Error::new(ErrorKind::Unavailable, Delivery::NotSent, what).with_source(error)
             }
         })
+    }
+
+    /// Sends a message to itself on a subject of its own, and waits until it comes: what NATS sent before has come too.
+    ///
+    /// # Errors
+    /// `Unavailable` if the connection is lost or that takes longer than `at_most`.
+    pub(crate) async fn round_trip(&self, subject: String, at_most: Duration) -> Result<(), Error> {
+        let unavailable = |what: String| Error::new(ErrorKind::Unavailable, Delivery::NotSent, what);
+        let mut losses = self.losses();
+        let there_and_back = async {
+            let subject = Subject::from(subject);
+            let ear = self.client().await?.subscribe(subject.clone()).await;
+            let mut ear = ear.map_err(|error| unavailable(format!("cannot listen at NATS: {error}")))?;
+            self.publish(Outbound { subject, reply: None, headers: None, payload: Bytes::new() }).await?;
+            ear.next().await.map(drop).ok_or_else(|| unavailable("the connection to NATS is closed".to_owned()))
+        };
+        tokio::select! {
+            done = tokio::time::timeout(at_most, there_and_back) => {
+                done.unwrap_or_else(|_| Err(unavailable(format!("NATS did not answer within {at_most:?}"))))
+            }
+            _ = losses.changed() => Err(unavailable("the connection to NATS is lost".to_owned())),
+        }
     }
 
     /// Waits until everything that was published is written, at most this long.

@@ -65,6 +65,18 @@ pub(crate) fn server_of(control: &str) -> Option<&str> {
     control.rsplit_once('.').map(|(server, _)| server).filter(|server| is_server_address(server))
 }
 
+/// Where NATS returns a call that a server has given back and that nobody takes: the server can then refuse it.
+pub(crate) fn passed_on(server: &str, reply: &str) -> String {
+    format!("{server}.{PROBE}.{reply}")
+}
+
+/// The caller behind the reply subject of a call that a server has given back; `None` for any other.
+pub(crate) fn caller_behind<'a>(prefix: &str, reply: &'a str) -> Option<&'a str> {
+    let (server, rest) = reply.strip_prefix(prefix)?.strip_prefix('.')?.split_once('.')?;
+    let caller = rest.strip_prefix(PROBE)?.strip_prefix('.')?;
+    server.starts_with(SERVER).then_some(caller)
+}
+
 /// What a message to a server is, by its subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Addressed<'a> {
@@ -72,6 +84,8 @@ pub(crate) enum Addressed<'a> {
     Control(&'a str),
     /// From the server to itself.
     Probe(u64),
+    /// A call of the caller at this subject, which this server has given back.
+    PassedOn(&'a str),
     /// A call. The endpoint is whatever the subject says; a table of endpoints knows only checked ones.
     Call(&'a str, Option<InstanceId>),
     /// None of these.
@@ -80,6 +94,9 @@ pub(crate) enum Addressed<'a> {
 
 /// Reads what follows the prefix or the server's address and its dot.
 pub(crate) fn parse(rest: &str) -> Addressed<'_> {
+    if let Some(caller) = rest.strip_prefix(PROBE).and_then(|rest| rest.strip_prefix('.')) {
+        return Addressed::PassedOn(caller);
+    }
     let dots = rest.bytes().filter(|byte| *byte == b'.').count();
     match dots {
         0 => match rest.strip_prefix(PROBE) {
@@ -131,6 +148,12 @@ mod tests {
         assert_eq!(server_of(&control(&server, "a-1")), Some(&*server));
         assert_eq!(server_of("plane.a-1"), None);
         assert_eq!(gone_reply("_INBOX.x", &server), "_INBOX.x.@0000000000000007");
+        let returned = passed_on(&server, "_INBOX.x.1");
+        assert_eq!(parse(&rest(&returned)), Addressed::PassedOn("_INBOX.x.1"));
+        assert_eq!(caller_behind("plane", &returned), Some("_INBOX.x.1"));
+        for own in ["_INBOX.x.1", "plane.x", "other.@0000000000000007.!._INBOX.x.1", &control(&server, "a-1")] {
+            assert_eq!(caller_behind("plane", own), None);
+        }
         for strange in ["a.b", "a.b.c.x", "a.b.c.1.2", "!x", "a.b.c.0"] {
             assert_eq!(parse(strange), Addressed::Strange, "{strange}");
         }

@@ -321,15 +321,11 @@ async fn a_missing_payload_is_never_an_end() {
     assert_eq!(client.stats().in_flight, 0);
 }
 
-/// Threat C14: any server may answer, and one that leaves refuses no call, by whichever way it leaves.
-///
-/// The client library forgets a subscription before NATS has confirmed its end, so a call that is on its way at that
-/// moment may be lost; it then ends as one that nobody accepted (docs/nats.md, "When things break").
+/// Threat C14: any server may answer, and one that leaves neither refuses nor loses a call, by whichever way it leaves.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_leaves_refuses_no_call() {
     let nats = Nats::start();
-    let config_of_first = config(&nats).request_timeout(Duration::from_secs(2)).unwrap();
-    let first = Arc::new(World::start(config_of_first).await);
+    let first = Arc::new(World::start(config(&nats)).await);
     for (round, drains) in [true, false, true, false].into_iter().enumerate() {
         let (second, driver) = NatsServer::bind(&NatsConnection::new(config(&nats))).await.unwrap();
         tokio::spawn(driver);
@@ -340,10 +336,7 @@ async fn a_server_that_leaves_refuses_no_call() {
                 let first = first.clone();
                 tokio::spawn(async move {
                     for call in 0..300 {
-                        if let Err(error) = first.echo(format!("{caller} {call}")).await {
-                            let lost = (ErrorKind::DeadlineExceeded, Delivery::Unknown);
-                            assert_eq!((error.kind(), error.delivery()), lost, "{error:?}");
-                        }
+                        first.echo(format!("{caller} {call}")).await.unwrap();
                     }
                 })
             })

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Message, Subject};
+use async_nats::{HeaderMap, Message, StatusCode, Subject};
 use parking_lot::Mutex;
 use plane_core::{
     AbortReason, Admitted, Body, CallInfo, Code, Context, Delivery, Endpoints, Error, ErrorKind, InstanceId, Peer,
@@ -98,6 +98,12 @@ impl Core {
         })
     }
 
+    /// Waits until everything has come in that NATS sent so far; it needs none of the server's subscriptions.
+    pub(super) async fn round_trip(&self, at_most: Duration) -> Result<(), Error> {
+        let subject = subject::probe(&self.address, fastrand::u64(..));
+        self.connection.round_trip(subject, at_most).await
+    }
+
     /// Takes in one message of the server's own subscription.
     pub(super) fn take(&self, message: Message) {
         let subject = message.subject.clone();
@@ -114,6 +120,7 @@ impl Core {
                     self.refuse(message.reply, status);
                 }
             }
+            Addressed::PassedOn(caller) => self.take_back(caller, message.status),
             Addressed::Strange => tracing::debug!(%subject, "a message that no call has"),
         }
     }
@@ -135,6 +142,11 @@ impl Core {
         below(&self.address).or_else(|| below(prefix)).map_or(Addressed::Strange, subject::parse)
     }
 
+    /// Whom to answer, if another server has given the call back.
+    fn caller_behind(&self, reply: &Subject) -> Option<Subject> {
+        subject::caller_behind(&self.connection.config().prefix, reply).map(Subject::from)
+    }
+
     fn take_call(&self, endpoint: &str, instance: Option<InstanceId>, message: &Message) -> Result<(), Status> {
         let Some(reply) = &message.reply else {
             // Nobody would hear the answer, nor the refusal.
@@ -145,19 +157,32 @@ impl Core {
         let headers = message.headers.as_ref().unwrap_or(&no_headers);
         check_version(headers)?;
         let admitted = self.endpoints.admit(endpoint, instance)?;
-        self.start(admitted, reply, headers, message.payload.clone())
+        let behind = self.caller_behind(reply);
+        self.start(admitted, behind.as_ref().unwrap_or(reply), headers, message.payload.clone())
     }
 
     /// Gives a call that came to a subject shared with other servers back to NATS, for another one. The subscription
-    /// must have been ended before.
+    /// must have been ended before. If there is no other one, NATS tells this server, as the caller is not the sender.
     pub(super) async fn pass_on(&self, message: Message) {
         let Message { subject, reply, headers, payload, .. } = message;
+        let Some(reply) = reply else { return };
+        let caller = self.caller_behind(&reply).unwrap_or(reply);
+        let reply = Some(subject::passed_on(&self.address, &caller).into());
         // Without a connection the caller ends the call by itself.
         let _ = self.connection.publish(Outbound { subject, reply, headers, payload }).await;
     }
 
+    /// Refuses a call that was given back, if NATS says that nobody else takes it.
+    fn take_back(&self, caller: &str, said: Option<StatusCode>) {
+        if said == Some(StatusCode::NO_RESPONDERS) {
+            let status = Status::unavailable("the server that the call came to leaves, and there is no other one");
+            self.refuse(Some(caller.into()), status);
+        }
+    }
+
     fn refuse(&self, reply: Option<Subject>, status: Status) {
         let Some(reply) = reply else { return };
+        let reply = self.caller_behind(&reply).unwrap_or(reply);
         let (headers, payload) = End::refused(status).encode(self.connection.max_payload());
         let connection = self.connection.clone();
         let refusal = Outbound { subject: reply, reply: None, headers: Some(headers), payload };

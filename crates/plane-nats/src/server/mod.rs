@@ -4,6 +4,7 @@
 //! - `calls`: all of them.
 //! - `answer`: the way of an answer to its caller.
 //! - `core`: takes in what comes, and takes calls on.
+//! - `feed`: the subjects that servers share, and how one leaves them.
 
 mod call;
 
@@ -12,6 +13,8 @@ mod calls;
 mod answer;
 
 mod core;
+
+mod feed;
 
 use std::fmt;
 use std::pin::Pin;
@@ -29,6 +32,7 @@ use plane_core::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::core::Core;
+use self::feed::Feed;
 use crate::connection::NatsConnection;
 use crate::subject;
 
@@ -37,6 +41,9 @@ const QUEUE: &str = "plane";
 
 /// How long a server that ends waits for its last words to be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long a server that leaves a subject waits until NATS has confirmed it.
+const LEAVING: Duration = Duration::from_secs(3);
 
 /// Registrations that may wait for the driver to listen to them.
 const NEW_FEEDS: usize = 64;
@@ -83,12 +90,6 @@ impl fmt::Debug for ServerDriver {
     }
 }
 
-/// The subscriptions of one registration, until it ends.
-struct Feed {
-    subscribers: [Subscriber; 2],
-    unregistered: oneshot::Receiver<()>,
-}
-
 impl NatsServer {
     /// A server on this connection, connecting it if need be, and what drives it: spawn it or poll it beside.
     ///
@@ -128,7 +129,7 @@ impl NatsServer {
         let any = subscribe(subject::call(prefix, endpoint, None)).await?;
         let this = subscribe(subject::call(prefix, endpoint, Some(instance))).await?;
         let (registered, unregistered) = oneshot::channel();
-        self.feeds.send(Feed { subscribers: [any, this], unregistered }).await.map_err(|_| lost())?;
+        self.feeds.send(Feed { any, this, unregistered }).await.map_err(|_| lost())?;
         // NATS handles what one connection sends in order: what comes back was sent after the subscriptions.
         self.core.hear_itself().await?;
         Ok(registered)
@@ -176,53 +177,22 @@ async fn drive(
             _ = &mut closed => break,
         }
     }
-    // What is on its way already is refused rather than left without an answer.
-    let own = async {
-        // Without a connection nothing more comes anyway.
-        let _ = own.drain().await;
-        while let Some(message) = own.next().await {
-            core.take(message);
-        }
-    };
-    let rest = async { tokio::join!(own, async { while feeds.next().await.is_some() {} }) };
-    let _ = tokio::time::timeout(LAST_WORDS, rest).await;
-    core.end(LAST_WORDS).await;
-}
-
-impl Feed {
-    /// Takes in what comes to the subjects of one registration. Once that ends, NATS is told to send no more, and what
-    /// is on its way already is given back for other servers: a server that leaves refuses no call. The client library
-    /// forgets a subscription before NATS confirms its end, so what comes in between is lost without a trace.
-    async fn run(self, core: &Core, mut closing: watch::Receiver<Closing>) {
-        let Self { subscribers: [mut any, mut this], mut unregistered } = self;
-        let drained = async {
-            // A server that is gone is as good as one that drains.
-            let _ = closing.wait_for(|closing| *closing >= Closing::Draining).await;
-        };
-        tokio::pin!(drained);
-        let mut late = None;
+    new_feeds.close();
+    while let Ok(feed) = new_feeds.try_recv() {
+        feeds.push(feed.run(&core, closing.clone()));
+    }
+    let leaving = async {
+        // What NATS cannot give to others it returns to the server's own address: the feeds end first.
         loop {
-            let message = tokio::select! {
-                biased;
-                _ = &mut unregistered => break,
-                () = &mut drained => break,
-                Some(message) = any.next() => message,
-                Some(message) = this.next() => message,
-                else => return,
-            };
-            if !core.offer(&message) {
-                late = Some(message);
-                break;
+            tokio::select! {
+                ended = feeds.next() => if ended.is_none() { break },
+                Some(message) = own.next() => core.take(message),
             }
         }
-        // Without a connection nothing more comes anyway.
-        let _ = any.drain().await;
-        let _ = this.drain().await;
-        let mut rest = futures_util::stream::iter(late).chain(any).chain(this);
-        while let Some(message) = rest.next().await {
-            core.pass_on(message).await;
-        }
-    }
+        feed::end_own(&core, own).await;
+    };
+    let _ = tokio::time::timeout(LEAVING, leaving).await;
+    core.end(LAST_WORDS).await;
 }
 
 impl RequestPlaneServer for NatsServer {
@@ -267,7 +237,7 @@ impl RequestPlaneServer for NatsServer {
             self.closing.send_replace(Closing::Closed);
             let mut driven = self.driven.clone();
             // It changes by its end alone.
-            let _ = tokio::time::timeout(3 * LAST_WORDS, driven.changed()).await;
+            let _ = tokio::time::timeout(LEAVING + 2 * LAST_WORDS, driven.changed()).await;
             report
         })
     }
