@@ -53,7 +53,7 @@ mod report;
 pub use report::{ClientStats, DrainReport, Health, ServerStats};
 
 mod endpoints;
-pub use endpoints::{AdmissionLimits, Admitted, Endpoints, Outcome, Pace, Registration};
+pub use endpoints::{AdmissionLimits, Admitted, Endpoints, Outcome, Pace, Registration, Tallied, Tally};
 
 mod transport;
 pub use transport::{RequestPlaneClient, RequestPlaneServer};

@@ -1,46 +1,12 @@
 //! Settings of a connection to NATS and of the calls over it. Every setter refuses a value that cannot work.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use plane_core::{AdmissionLimits, ConfigError, HeaderLimits};
 
+use crate::credentials::{Credentials, split_url, without_secrets};
 use crate::subject::is_subject;
-
-/// Who this side is to the NATS server. Shown without its secrets.
-#[derive(Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Credentials {
-    /// Nobody, or who the URL of the server says.
-    #[default]
-    None,
-    /// A user and a password.
-    UserPassword {
-        /// The user.
-        user: String,
-        /// The password.
-        password: String,
-    },
-    /// A token.
-    Token(String),
-    /// The seed of an NKey.
-    Nkey(String),
-    /// A file with a JWT and the seed that belongs to it.
-    File(PathBuf),
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("None"),
-            Self::UserPassword { user, .. } => write!(f, "UserPassword({user})"),
-            Self::Token(_) => f.write_str("Token"),
-            Self::Nkey(_) => f.write_str("Nkey"),
-            Self::File(path) => write!(f, "File({})", path.display()),
-        }
-    }
-}
 
 /// TLS between this side and the NATS server.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,7 +26,9 @@ const MIB: usize = 1024 * KIB;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NatsConfig {
     pub(crate) servers: Vec<String>,
-    pub(crate) credentials: Credentials,
+    credentials: Credentials,
+    /// What the servers' URLs say; those are kept without it.
+    url_credentials: Credentials,
     pub(crate) tls: Tls,
     pub(crate) prefix: String,
     pub(crate) inbox_prefix: String,
@@ -83,6 +51,7 @@ impl Default for NatsConfig {
         Self {
             servers: vec!["nats://localhost:4222".to_owned()],
             credentials: Credentials::None,
+            url_credentials: Credentials::None,
             tls: Tls::default(),
             prefix: "plane".to_owned(),
             inbox_prefix: "_INBOX".to_owned(),
@@ -103,24 +72,39 @@ impl Default for NatsConfig {
 }
 
 impl NatsConfig {
-    /// The servers of the cluster, tried until one answers; `nats://localhost:4222` by default.
+    /// The servers of the cluster, tried until one answers; `nats://localhost:4222` by default. A URL may name a user
+    /// (`nats://user:password@host:port`) or a token (`nats://token@host:port`), for all servers.
     ///
     /// # Errors
-    /// [`ConfigError`] if there is none, or one is not `nats://host:port` or `tls://host:port`.
+    /// [`ConfigError`] if there is none, one is not `nats://host:port` or `tls://host:port`, or two name different users.
     pub fn servers(mut self, urls: impl IntoIterator<Item = impl Into<String>>) -> Result<Self, ConfigError> {
         let urls: Vec<String> = urls.into_iter().map(Into::into).collect();
-        let good = |url: &String| url.parse::<async_nats::ServerAddr>().is_ok();
-        let holds = !urls.is_empty() && urls.iter().all(good);
-        self.servers =
-            ConfigError::check(holds, "servers", urls, "one or more of nats://host:port or tls://host:port")?;
+        let shown: Vec<String> = urls.iter().map(|url| without_secrets(url)).collect();
+        let split: Option<Vec<_>> = urls.iter().map(|url| split_url(url)).collect();
+        let accepted = "one or more of nats://host:port or tls://host:port";
+        ConfigError::check(split.as_ref().is_some_and(|split| !split.is_empty()), "servers", &shown, accepted)?;
+        let (places, mut users): (Vec<_>, Vec<_>) = split.unwrap_or_default().into_iter().unzip();
+        users.retain(|user| *user != Credentials::None);
+        users.dedup();
+        ConfigError::check(users.len() <= 1, "servers", &shown, "the same user in the URLs of all servers")?;
+        self.servers = places;
+        self.url_credentials = users.pop().unwrap_or_default();
         Ok(self)
     }
 
-    /// Who this side is to the server; nobody by default.
+    /// Who this side is to the server; by default who the servers' URLs say, if they do.
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.credentials = credentials;
         self
+    }
+
+    /// Who this side says it is.
+    pub(crate) fn effective_credentials(&self) -> &Credentials {
+        match &self.credentials {
+            Credentials::None => &self.url_credentials,
+            credentials => credentials,
+        }
     }
 
     /// TLS between this side and the server; used if the server asks for it by default.
@@ -287,5 +271,12 @@ mod tests {
         let credentials = Credentials::UserPassword { user: "ann".to_owned(), password: "hunter2".to_owned() };
         let shown = format!("{:?}", NatsConfig::default().credentials(credentials));
         assert!(shown.contains("ann") && !shown.contains("hunter2"), "{shown}");
+        let config = NatsConfig::default().servers(["nats://ann:hunter2@a", "nats://b"]).unwrap();
+        let shown = format!("{config:?}");
+        assert!(shown.contains("ann") && !shown.contains("hunter2"), "{shown}");
+        for bad in [&["nats://ann:hunter2@a:99999"][..], &["nats://ann:hunter2@a", "nats://bob:hunter2@b"]] {
+            let refused = NatsConfig::default().servers(bad.iter().copied()).unwrap_err();
+            assert!(!format!("{refused} {refused:?}").contains("hunter2"), "{refused}");
+        }
     }
 }

@@ -14,7 +14,8 @@ use futures_util::StreamExt;
 use plane_core::{Delivery, Error, ErrorKind, Health};
 use tokio::sync::{OnceCell, broadcast, watch};
 
-use crate::config::{Credentials, NatsConfig};
+use crate::config::NatsConfig;
+use crate::credentials::Credentials;
 
 /// Reconnecting starts at this delay and doubles it, up to [`MAX_RECONNECT_DELAY`].
 const RECONNECT_DELAY: Duration = Duration::from_millis(50);
@@ -99,7 +100,7 @@ impl NatsConnection {
                 format!("{servers}: {error}; NatsConfig::servers takes nats://host:port"),
             )
         })?;
-        let options = authenticate(self.options(), &config.credentials).await?;
+        let options = authenticate(self.options(), config.effective_credentials()).await?;
         let connecting = options.connect(addresses);
         let connected = tokio::time::timeout(config.connect_timeout, connecting).await.map_err(|_| {
             let limit = config.connect_timeout;

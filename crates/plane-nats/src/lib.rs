@@ -3,6 +3,7 @@
 //! # Layout
 //! In reading order; a module uses only what stands above it.
 //! - `subject`: subjects, made of checked names only.
+//! - `credentials`: who this side is to the NATS server, and how that is kept out of what is shown.
 //! - `config`: settings, each with its unit, default and range.
 //! - `flow`: the messages and credit of one direction of a call, as plain types.
 //! - `head`, `status`: what the headers of messages say, and how a call ends.
@@ -13,8 +14,11 @@
 
 mod subject;
 
+mod credentials;
+pub use credentials::Credentials;
+
 mod config;
-pub use config::{Credentials, NatsConfig, Tls};
+pub use config::{NatsConfig, Tls};
 
 mod flow;
 

@@ -9,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::address::Instance;
 use crate::endpoints::pace::Pace;
 use crate::endpoints::served::{Served, Shared};
+use crate::endpoints::tally::Tally;
 use crate::handler::Handler;
 use crate::status::{Code, Status};
 
@@ -67,6 +68,12 @@ impl Admitted {
     #[must_use]
     pub fn pace(&self) -> &Pace {
         &self.served.pace
+    }
+
+    /// What the handler has done so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.served.tally
     }
 
     /// Whether the handler may be started without waiting.

@@ -5,6 +5,9 @@ mod gauge;
 mod pace;
 pub use pace::Pace;
 
+mod tally;
+pub use tally::{Tallied, Tally};
+
 mod served;
 pub use served::AdmissionLimits;
 
@@ -87,6 +90,7 @@ impl Endpoints {
             handler,
             gauge: Gauge::default(),
             pace: Pace::default(),
+            tally: Tally::default(),
         });
         served.push(entry.clone());
         Ok(Registration { shared: self.shared.clone(), served: entry, guard: None })

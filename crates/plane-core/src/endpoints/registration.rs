@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::address::Instance;
 use crate::endpoints::served::{Served, Shared};
+use crate::endpoints::tally::Tally;
 use crate::report::DrainReport;
 
 /// A handler's place in a server's table. Dropping it takes the handler out; its calls in flight go on.
@@ -22,6 +23,12 @@ impl Registration {
     #[must_use]
     pub fn instance(&self) -> &Instance {
         &self.served.instance
+    }
+
+    /// What the handler has done so far.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.served.tally
     }
 
     /// The same, keeping `guard` for as long: a transport that has more than the table to clear does so in its drop.

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::address::Instance;
 use crate::endpoints::gauge::{Counts, Gauge};
 use crate::endpoints::pace::Pace;
+use crate::endpoints::tally::Tally;
 use crate::handler::Handler;
 use crate::name::EndpointId;
 
@@ -46,4 +47,5 @@ pub(super) struct Served {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) gauge: Gauge,
     pub(super) pace: Pace,
+    pub(super) tally: Tally,
 }

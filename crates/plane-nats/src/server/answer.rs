@@ -50,6 +50,8 @@ impl Running {
             self.send_end(End::refused(status)).await;
             return self.finish(Outcome::Cancelled);
         }
+        let began = Instant::now();
+        self.admitted.tally().start();
         let ended = self.answer(&mut clock, request).await;
         let (outcome, status) = match (ended, self.call.canceller.abort_reason()) {
             // What the handler made of its last poll comes too late: it may be the answer to its own abort.
@@ -57,12 +59,16 @@ impl Running {
             (Ok(()), None) => (Outcome::Completed, None),
             (Err(status), None) => (Outcome::of(&status), Some(status)),
         };
+        if let (Outcome::Failed, Some(status)) = (outcome, &status) {
+            self.admitted.tally().fail(status);
+        }
         let is_heard =
             !matches!(self.call.canceller.abort_reason(), Some(AbortReason::Cancelled | AbortReason::Disconnected));
         if let Some(status) = status.filter(|_| is_heard) {
             let (payloads, messages) = self.call.sent_so_far();
             self.send_end(End::with(Some(status), payloads, messages)).await;
         }
+        self.admitted.tally().end(began.elapsed());
         self.finish(outcome);
     }
 

@@ -5,6 +5,7 @@
 //! - `answer`: the way of an answer to its caller.
 //! - `core`: takes in what comes, and takes calls on.
 //! - `feed`: the subjects that servers share, and how one leaves them.
+//! - `micro`: what servers say to those who look for services.
 
 mod call;
 
@@ -15,6 +16,8 @@ mod answer;
 mod core;
 
 mod feed;
+
+mod micro;
 
 use std::fmt;
 use std::pin::Pin;
@@ -27,12 +30,13 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use plane_core::{
     AbortReason, Address, BoxFuture, Delivery, DrainReport, EndpointId, Endpoints, Error, ErrorKind, Handler, Health,
-    InstanceId, Registration, RequestPlaneServer, ServerStats,
+    Instance, InstanceId, Registration, RequestPlaneServer, ServerStats,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::core::Core;
 use self::feed::Feed;
+use self::micro::{Questions, Service};
 use crate::connection::NatsConnection;
 use crate::subject;
 
@@ -45,8 +49,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a server that leaves a subject waits until NATS has confirmed it.
 const LEAVING: Duration = Duration::from_secs(3);
 
-/// Registrations that may wait for the driver to listen to them.
-const NEW_FEEDS: usize = 64;
+/// Registrations that may wait for the driver to listen for them.
+const NEW_LISTENERS: usize = 64;
 
 /// Answers calls over NATS, for any number of endpoints.
 ///
@@ -56,7 +60,7 @@ const NEW_FEEDS: usize = 64;
 #[derive(Debug)]
 pub struct NatsServer {
     core: Arc<Core>,
-    feeds: mpsc::Sender<Feed>,
+    listeners: mpsc::Sender<Listener>,
     closing: watch::Sender<Closing>,
     /// Its sender goes with the driver.
     driven: watch::Receiver<()>,
@@ -90,6 +94,12 @@ impl fmt::Debug for ServerDriver {
     }
 }
 
+/// What listens for one registration.
+struct Listener {
+    calls: Feed,
+    questions: Questions,
+}
+
 impl NatsServer {
     /// A server on this connection, connecting it if need be, and what drives it: spawn it or poll it beside.
     ///
@@ -103,15 +113,15 @@ impl NatsServer {
         let address = subject::server_address(&config.prefix, id);
         let own = client.subscribe(format!("{address}.>")).await.map_err(|error| cannot_listen(&address, &error))?;
         let core = Arc::new(Core::new(connection.clone(), address, Endpoints::new(config.admission)));
-        let (feeds, new_feeds) = mpsc::channel(NEW_FEEDS);
+        let (listeners, new_listeners) = mpsc::channel(NEW_LISTENERS);
         let (closing, closed) = watch::channel(Closing::No);
         let (driving, driven) = watch::channel(());
-        let driver = drive(core.clone(), own, new_feeds, closed);
+        let driver = drive(core.clone(), own, new_listeners, closed);
         let driver = async move {
             let _driving = driving;
             driver.await;
         };
-        let (server, mut driver) = (Self { core, feeds, closing, driven }, ServerDriver(Box::pin(driver)));
+        let (server, mut driver) = (Self { core, listeners, closing, driven }, ServerDriver(Box::pin(driver)));
         tokio::select! {
             heard = server.core.hear_itself() => heard?,
             () = &mut driver => return Err(lost()),
@@ -119,20 +129,26 @@ impl NatsServer {
         Ok((server, driver))
     }
 
-    /// Listens to an endpoint's own subjects, and waits until NATS passes on what comes there.
-    async fn listen(&self, endpoint: &EndpointId, instance: InstanceId) -> Result<oneshot::Sender<()>, Error> {
+    /// Listens to an endpoint's own subjects, and waits until NATS passes on what comes there. Dropping what is
+    /// returned ends that.
+    async fn listen(&self, registration: &Registration) -> Result<[oneshot::Sender<()>; 2], Error> {
+        let Instance { endpoint, id, .. } = registration.instance();
         let client = self.core.connection().client().await?;
         let prefix = &self.core.connection().config().prefix;
         let subscribe = async |subject: String| {
             client.queue_subscribe(subject, QUEUE.to_owned()).await.map_err(|error| cannot_listen(prefix, &error))
         };
         let any = subscribe(subject::call(prefix, endpoint, None)).await?;
-        let this = subscribe(subject::call(prefix, endpoint, Some(instance))).await?;
+        let this = subscribe(subject::call(prefix, endpoint, Some(*id))).await?;
         let (registered, unregistered) = oneshot::channel();
-        self.feeds.send(Feed { any, this, unregistered }).await.map_err(|_| lost())?;
+        let calls = Feed { any, this, unregistered };
+        let (found, unregistered) = oneshot::channel();
+        let service = Service::new(&self.core, registration);
+        let questions = service.listen(client, unregistered).await.map_err(|error| cannot_listen("$SRV", &error))?;
+        self.listeners.send(Listener { calls, questions }).await.map_err(|_| lost())?;
         // NATS handles what one connection sends in order: what comes back was sent after the subscriptions.
         self.core.hear_itself().await?;
-        Ok(registered)
+        Ok([registered, found])
     }
 }
 
@@ -149,10 +165,14 @@ fn lost() -> Error {
 async fn drive(
     core: Arc<Core>,
     mut own: Subscriber,
-    mut new_feeds: mpsc::Receiver<Feed>,
+    mut new_listeners: mpsc::Receiver<Listener>,
     closing: watch::Receiver<Closing>,
 ) {
-    let mut feeds = FuturesUnordered::new();
+    let mut listening = FuturesUnordered::<BoxFuture<'_, ()>>::new();
+    let start = |listening: &FuturesUnordered<_>, Listener { calls, questions }| {
+        listening.push(Box::pin(calls.run(&core, closing.clone())) as BoxFuture<'_, ()>);
+        listening.push(Box::pin(questions.run(&core, closing.clone())));
+    };
     let mut losses = core.connection().losses();
     let connection = core.connection().clone();
     let telling = core.controls().run(&connection);
@@ -166,8 +186,8 @@ async fn drive(
                 Some(message) => core.take(message),
                 None => break,
             },
-            Some(feed) = new_feeds.recv() => feeds.push(feed.run(&core, closing.clone())),
-            Some(()) = feeds.next() => {}
+            Some(listener) = new_listeners.recv() => start(&listening, listener),
+            Some(()) = listening.next() => {}
             () = &mut telling => {}
             lost = losses.changed() => {
                 if lost.is_ok() {
@@ -177,15 +197,15 @@ async fn drive(
             _ = &mut closed => break,
         }
     }
-    new_feeds.close();
-    while let Ok(feed) = new_feeds.try_recv() {
-        feeds.push(feed.run(&core, closing.clone()));
+    new_listeners.close();
+    while let Ok(listener) = new_listeners.try_recv() {
+        start(&listening, listener);
     }
     let leaving = async {
-        // What NATS cannot give to others it returns to the server's own address: the feeds end first.
+        // What NATS cannot give to others it returns to the server's own address: they end first.
         loop {
             tokio::select! {
-                ended = feeds.next() => if ended.is_none() { break },
+                ended = listening.next() => if ended.is_none() { break },
                 Some(message) = own.next() => core.take(message),
             }
         }
@@ -203,8 +223,8 @@ impl RequestPlaneServer for NatsServer {
         handler: Arc<dyn Handler>,
     ) -> BoxFuture<'a, Result<Registration, Error>> {
         Box::pin(async move {
-            let registration = self.core.endpoints().register(endpoint.clone(), instance, self.address(), handler)?;
-            let registered = self.listen(&endpoint, instance).await?;
+            let registration = self.core.endpoints().register(endpoint, instance, self.address(), handler)?;
+            let registered = self.listen(&registration).await?;
             Ok(registration.with_guard(registered))
         })
     }
