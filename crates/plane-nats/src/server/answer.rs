@@ -308,7 +308,10 @@ async fn attend<F: Future + ?Sized>(
                 }
                 Tick::Beat => {
                     clock.beat_later();
-                    publish(connection, call, head::only(head::BEAT, 1), Bytes::new()).await?;
+                    if publish(connection, call, head::only(head::BEAT, 1), Bytes::new()).await.is_err() {
+                        // The handler is told, rather than dropped without a word.
+                        call.canceller.abort(AbortReason::Disconnected);
+                    }
                 }
             },
         }
