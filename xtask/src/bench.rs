@@ -1,10 +1,11 @@
 //! `cargo xtask bench`: the load run and its report.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::nats;
 use crate::workspace::{cargo, output, root, run as run_command};
 
 #[derive(Debug, clap::Args)]
@@ -15,7 +16,14 @@ pub(crate) struct Args {
     /// Also run the criterion benches (frames, and calls inside one process). Their report is in target/criterion.
     #[arg(long)]
     criterion: bool,
-    /// Pin client and server to this core (needs taskset).
+    /// Measure calls over NATS, beside the bare pattern of its client library in the same rounds. Starts a NATS server of
+    /// its own for that, on a free port of the loopback interface.
+    #[arg(long)]
+    nats: bool,
+    /// Also write all medians, least and most, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Pin client and server, and the NATS server between them, to this core (needs taskset).
     #[arg(long, value_name = "CORE")]
     pin: Option<u16>,
     /// Rounds of every cell.
@@ -31,8 +39,16 @@ pub(crate) struct Args {
 
 /// Where the report goes, from the root.
 const REPORT: &str = "docs/benchmarks.md";
-/// The report of each kind of run stands between two lines like these; text around them is kept.
-const MARKS: [(&str, &str); 2] = [("unpinned", "Both cores free"), ("pinned", "Pinned to one core")];
+
+/// The report of each kind of run stands between two lines with its name; text around them is kept.
+fn mark(nats: bool, pinned: bool) -> &'static str {
+    match (nats, pinned) {
+        (false, false) => "unpinned",
+        (false, true) => "pinned",
+        (true, false) => "nats unpinned",
+        (true, true) => "nats pinned",
+    }
+}
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut run_load = cargo();
@@ -44,6 +60,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     if let Some(core) = args.pin {
         run_load.args(["--pin", &core.to_string()]);
+    }
+    if let Some(path) = &args.json {
+        // The load run is started in the root, wherever this was.
+        run_load.arg("--json").arg(std::path::absolute(path).context("--json names no path")?);
+    }
+    // It runs until the end of this function.
+    let broker = args.nats.then(|| nats::NatsServer::start(args.pin)).transpose()?;
+    if let Some(broker) = &broker {
+        run_load.args(["--transport", "nats", "--nats", &broker.url()]);
     }
     let load = load_average();
     // Progress goes to standard error, which is ours; the table comes back.
@@ -65,13 +90,13 @@ fn output_with_progress(command: &mut Command) -> Result<String> {
 fn write(args: &Args, table: &str, load: &str) -> Result<()> {
     let path = root().join(REPORT);
     let before = std::fs::read_to_string(&path).with_context(|| format!("cannot read {REPORT}"))?;
-    let kind = usize::from(args.pin.is_some());
+    let name = mark(args.nats, args.pin.is_some());
+    let nats = if args.nats { " --nats" } else { "" };
     let pin = args.pin.map(|core| format!(" --pin {core}")).unwrap_or_default();
-    let typed = format!("cargo xtask bench --write --rounds {} --time {}{pin}", args.rounds, args.time);
-    let section = format!("`{typed}`\n\n{} {load}\n\n{}", machine()?, table.trim_end());
-    std::fs::write(&path, replace(&before, MARKS[kind].0, &section)?)
-        .with_context(|| format!("cannot write {REPORT}"))?;
-    println!("{REPORT}: the section \"{}\" is new", MARKS[kind].1);
+    let typed = format!("cargo xtask bench{nats} --write --rounds {} --time {}{pin}", args.rounds, args.time);
+    let section = format!("`{typed}`\n\n{} {load}\n\n{}", machine(args.nats)?, table.trim_end());
+    std::fs::write(&path, replace(&before, name, &section)?).with_context(|| format!("cannot write {REPORT}"))?;
+    println!("{REPORT}: the section \"{name}\" is new");
     Ok(())
 }
 
@@ -85,13 +110,16 @@ fn replace(text: &str, name: &str, section: &str) -> Result<String> {
 }
 
 /// What the numbers depend on, in one line.
-fn machine() -> Result<String> {
+fn machine(nats: bool) -> Result<String> {
     let rustc = output(Command::new("rustc").arg("--version"))?;
     let kernel = output(Command::new("uname").arg("-srm"))?;
     let commit = output(Command::new("git").current_dir(root()).args(["rev-parse", "--short", "HEAD"]))?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let cpu = cpu_name(Path::new("/proc/cpuinfo")).unwrap_or_else(|| "unknown processor".to_owned());
-    Ok(format!("{cpu}, {cores} cores, {}; {}; commit {}.", kernel.trim(), rustc.trim(), commit.trim()))
+    let broker = if nats { output(Command::new(nats::server()?).arg("--version"))? } else { String::new() };
+    let parts = [kernel.trim(), rustc.trim(), broker.trim()].into_iter().filter(|part| !part.is_empty());
+    let parts = parts.collect::<Vec<_>>().join("; ");
+    Ok(format!("{cpu}, {cores} cores, {parts}; commit {}.", commit.trim()))
 }
 
 /// How busy the machine was before the run, because that is in the numbers as well.
@@ -125,8 +153,8 @@ mod tests {
     #[test]
     fn the_report_has_a_place_for_each_kind_of_run() {
         let report = std::fs::read_to_string(root().join(REPORT)).unwrap();
-        for (name, _) in MARKS {
-            replace(&report, name, "x").unwrap();
+        for (nats, pinned) in [(false, false), (false, true), (true, false), (true, true)] {
+            replace(&report, mark(nats, pinned), "x").unwrap();
         }
     }
 }

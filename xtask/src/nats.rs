@@ -22,10 +22,19 @@ pub(crate) struct NatsServer {
 }
 
 impl NatsServer {
-    pub(crate) fn start() -> Result<Self> {
+    /// Starts it, on this core alone if one is given.
+    pub(crate) fn start(pin: Option<u16>) -> Result<Self> {
         const READY: &str = "Listening for client connections on ";
         let directory = tempfile::tempdir().context("cannot create a temporary directory for nats-server")?;
-        let mut command = Command::new(server()?);
+        let program = server()?;
+        let mut command = match pin {
+            None => Command::new(program),
+            Some(core) => {
+                let mut command = Command::new("taskset");
+                command.args(["--cpu-list", &core.to_string()]).arg(program);
+                command
+            }
+        };
         command.args(["--addr", "127.0.0.1", "--port", "-1", "--jetstream", "--store_dir"]).arg(directory.path());
         let mut process = Process::start("nats-server", READY, &mut command)?;
         let line = process.wait_until_ready()?;

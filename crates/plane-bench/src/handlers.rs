@@ -28,7 +28,11 @@ pub(crate) fn stream_request(items: u32, bytes: u32) -> Bytes {
 const LARGEST: u64 = 1 << 30;
 
 async fn items_of(request: Request) -> Result<(u32, Bytes), Status> {
-    let mut message = request.body.message().await.map_err(Status::from)?;
+    items_asked(request.body.message().await.map_err(Status::from)?)
+}
+
+/// How many items of what are asked for.
+pub(crate) fn items_asked(mut message: Bytes) -> Result<(u32, Bytes), Status> {
     if message.len() != 8 {
         return Err(Status::invalid_argument("expected two numbers of four bytes: items, and bytes of each"));
     }

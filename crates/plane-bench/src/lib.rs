@@ -1,28 +1,40 @@
 //! Criterion benches and the load run; for development only.
 //!
 //! # Layout
-//! - `cell`: what is measured: the [`CELLS`] of the load run.
+//! - `cell`: what is measured: the [`CELLS`] of the load run, and the [`NATS_CELLS`] among them.
 //! - `handlers`: what the serving side answers.
-//! - `drive`: the calling side: makes the calls of a cell for a while ([`drive`]).
 //! - `sample`: what one round of a cell gave ([`Sample`]).
+//! - `caller`: who makes the calls ([`Caller`]), over any transport ([`PlaneCaller`]).
+//! - `bare`: the same exchanges without the plane ([`BareCaller`], [`serve_bare`]).
+//! - `drive`: the calling side: makes the calls of a cell for a while ([`drive`]).
 //! - `summary`: medians over rounds, as JSON and as a table ([`Summary`]).
+//! - `comparison`: the plane beside the bare pattern ([`Comparison`]).
 //!
-//! All of it is written against the traits of a transport, never against one.
+//! All but `bare` is written against the traits of a transport, never against one.
 
 mod cell;
-pub use cell::{CELLS, Cell, Pace, Shape};
+pub use cell::{CELLS, Cell, NATS_CELLS, Pace, Shape};
 
 mod handlers;
 pub use handlers::{ECHO, PACED, READY, Served, serve_all};
 
 mod sample;
-pub use sample::{Recorder, Sample};
+pub use sample::{Recorder, Sample, Way};
+
+mod caller;
+pub use caller::{Caller, DriveError, PlaneCaller};
+
+mod bare;
+pub use bare::{BareCaller, BareServed, serve_bare};
 
 mod drive;
-pub use drive::{DriveError, drive};
+pub use drive::drive;
 
 mod summary;
 pub use summary::{Spread, Summary, summarize, table};
+
+mod comparison;
+pub use comparison::{Comparison, compare, comparison_table};
 
 /// Keeps the example in the README compiling.
 #[cfg(doctest)]

@@ -2,13 +2,13 @@
 
 mod parts;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use plane_bench::{Sample, summarize, table};
+use plane_bench::{Sample, Way, compare, comparison_table, summarize, table};
 use plane_core::Address;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -29,6 +29,9 @@ enum Role {
     Run(RunArgs),
     /// The serving side: prints its address and serves until standard input ends.
     Serve {
+        /// Serve over this NATS server, and in the bare pattern of its client library beside it; else over TCP.
+        #[arg(long, value_name = "URL")]
+        nats: Option<String>,
         #[command(flatten)]
         threads: Threads,
     },
@@ -37,6 +40,9 @@ enum Role {
         /// Where the serving side is.
         #[arg(long)]
         address: Address,
+        /// The NATS server between the two sides, for an address such as nats://plane.
+        #[arg(long, value_name = "URL")]
+        nats: Option<String>,
         #[command(flatten)]
         amount: Amount,
         #[command(flatten)]
@@ -49,6 +55,9 @@ struct RunArgs {
     /// What carries the calls. `mem` is one process, to compare with.
     #[arg(long, value_enum, default_value_t = Carrier::Tcp)]
     transport: Carrier,
+    /// The NATS server to measure over, for example nats://127.0.0.1:4222 (`cargo xtask bench --nats` starts one).
+    #[arg(long, value_name = "URL", required_if_eq("transport", "nats"))]
+    nats: Option<String>,
     /// Run both processes on this core and no other (needs taskset). More repeatable, and says what a call costs.
     #[arg(long, value_name = "CORE")]
     pin: Option<u16>,
@@ -102,10 +111,18 @@ fn main() -> ExitCode {
 fn start(role: Role) -> Result<()> {
     match role {
         Role::Run(args) => runtime(args.pin.map(|_| 1))?.block_on(run(args)),
-        Role::Serve { threads } => runtime(threads.threads)?.block_on(parts::serve()),
-        Role::Drive { address, amount, threads } => {
-            runtime(threads.threads)?.block_on(parts::drive(&address, &amount.plan(), print))
-        }
+        Role::Serve { nats, threads } => runtime(threads.threads)?.block_on(async {
+            match nats {
+                None => parts::serve().await,
+                Some(url) => parts::serve_nats(&url).await,
+            }
+        }),
+        Role::Drive { address, nats, amount, threads } => runtime(threads.threads)?.block_on(async {
+            match nats {
+                None => parts::drive(&address, &amount.plan(), print).await,
+                Some(url) => parts::drive_nats(&url, &address, &amount.plan(), print).await,
+            }
+        }),
     }
 }
 
@@ -123,6 +140,10 @@ fn print(sample: Sample) -> Result<()> {
 }
 
 async fn run(args: RunArgs) -> Result<()> {
+    ensure!(
+        args.nats.is_none() || args.transport == Carrier::Nats,
+        "--nats is for --transport nats; leave it out or say both"
+    );
     let mut samples = Vec::new();
     match args.transport {
         Carrier::Mem => {
@@ -132,35 +153,41 @@ async fn run(args: RunArgs) -> Result<()> {
             );
             parts::drive_in_process(&args.amount.plan(), |sample| note(&mut samples, sample)).await?;
         }
-        Carrier::Tcp => apart(&args, &mut samples).await?,
+        Carrier::Tcp | Carrier::Nats => apart(&args, &mut samples).await?,
+    }
+    if args.transport == Carrier::Nats {
+        let comparisons = compare(&samples);
+        println!("{}", comparison_table(&comparisons));
+        return write_json(&args, &comparisons);
     }
     let summaries = summarize(&samples);
     println!("{}", table(&summaries));
-    if let Some(path) = &args.json {
-        write(path, &serde_json::to_string_pretty(&summaries)?)?;
-    }
-    Ok(())
+    write_json(&args, &summaries)
 }
 
 fn note(samples: &mut Vec<Sample>, sample: Sample) -> Result<()> {
-    eprintln!("  {}: {:.0} calls/s, p50 {:.0} us", sample.cell, sample.calls_per_second, sample.p50_us);
+    let bare = if sample.way == Way::Bare { ", bare" } else { "" };
+    eprintln!("  {}{bare}: {:.0} calls/s, p50 {:.0} us", sample.cell, sample.calls_per_second, sample.p50_us);
     samples.push(sample);
     Ok(())
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+fn write_json(args: &RunArgs, what: &impl serde::Serialize) -> Result<()> {
+    let Some(path) = &args.json else { return Ok(()) };
+    let text = serde_json::to_string_pretty(what)?;
     std::fs::write(path, text).with_context(|| format!("cannot write {} (--json)", path.display()))
 }
 
 /// Client and server in processes of their own.
 async fn apart(args: &RunArgs, samples: &mut Vec<Sample>) -> Result<()> {
-    let mut server = child(args.pin, &["serve"], true)?;
+    let nats: Vec<&str> = args.nats.iter().flat_map(|url| ["--nats", url]).collect();
+    let mut server = child(args.pin, &[&["serve"], &nats[..]].concat(), true)?;
     let mut lines = output(&mut server)?;
     let address = lines.next_line().await?.context("the serving side ended before it said where it is")?;
     let plan = args.amount.plan();
     let (rounds, time) = (plan.rounds.to_string(), plan.time.as_millis().to_string());
     let drive = ["drive", "--address", &address, "--rounds", &rounds, "--time", &time, "--only", &plan.only];
-    let mut client = child(args.pin, &drive, false)?;
+    let mut client = child(args.pin, &[&drive, &nats[..]].concat(), false)?;
     let mut lines = output(&mut client)?;
     while let Some(line) = lines.next_line().await? {
         note(samples, serde_json::from_str(&line).with_context(|| format!("the calling side said: {line}"))?)?;

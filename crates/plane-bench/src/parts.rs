@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
-use plane_bench::{CELLS, Sample, drive as drive_cell, serve_all};
+use plane_bench::{
+    BareCaller, CELLS, Caller, Cell, NATS_CELLS, PlaneCaller, Sample, drive as drive_cell, serve_all, serve_bare,
+};
 use plane_core::mem::{MemClient, MemConfig, MemNetwork, MemServer};
 use plane_core::{Address, RequestPlaneClient, RequestPlaneServer, Transport};
+use plane_nats::{NatsClient, NatsConfig, NatsConnection, NatsServer};
 use plane_tcp::{ClientConfig, Listen, ServerConfig, TcpClient, TcpServer};
 use tokio::io::AsyncReadExt;
 
@@ -19,6 +22,8 @@ pub(crate) enum Carrier {
     Tcp,
     /// Inside one process.
     Mem,
+    /// A NATS server, two processes, beside the bare pattern of its client library. It must run already (--nats).
+    Nats,
 }
 
 /// How much is measured.
@@ -30,6 +35,15 @@ pub(crate) struct Plan {
     pub(crate) only: String,
 }
 
+impl Plan {
+    fn cells(&self, all: &[Cell]) -> Result<Vec<Cell>> {
+        let cells: Vec<_> = all.iter().copied().filter(|cell| cell.name.contains(&self.only)).collect();
+        let names: Vec<_> = all.iter().map(|cell| cell.name).collect();
+        ensure!(!cells.is_empty(), "no cell is called \"{}\"; there are: {}", self.only, names.join("; "));
+        Ok(cells)
+    }
+}
+
 /// How long the last calls of a side may take at its end.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -38,13 +52,28 @@ pub(crate) async fn serve() -> Result<()> {
     let listen = Listen::Tcp { bind: (Ipv4Addr::LOCALHOST, 0).into(), advertise: None };
     let (server, driver) = TcpServer::bind(ServerConfig::new(listen)).await.context("cannot listen on loopback")?;
     let driving = tokio::spawn(driver);
-    let served = serve_all(&server).await.context("cannot register the handlers")?;
-    println!("{}", server.address());
+    until_stdin_ends(&server, &server.address()).await?;
+    driving.await.context("the listener failed")
+}
+
+/// The same over NATS, with the bare pattern beside it on a connection of its own.
+pub(crate) async fn serve_nats(url: &str) -> Result<()> {
+    let bare = bare_client(url).await?;
+    let _bare = serve_bare(&bare).await.map_err(anyhow::Error::from_boxed)?;
+    let (server, driver) = NatsServer::bind(&connection(url)?).await.context("cannot serve over NATS")?;
+    let driving = tokio::spawn(driver);
+    // Both ways go through a queue group, as calls to any of several servers do.
+    until_stdin_ends(&server, &Address::Nats("plane".into())).await?;
+    driving.await.context("the driver failed")
+}
+
+async fn until_stdin_ends(server: &dyn RequestPlaneServer, address: &Address) -> Result<()> {
+    let served = serve_all(server).await.context("cannot register the handlers")?;
+    println!("{address}");
     let mut nothing = [0; 64];
     while tokio::io::stdin().read(&mut nothing).await? > 0 {}
     drop(served);
     server.drain(Instant::now() + CLOSE).await;
-    driving.await.context("the listener failed")?;
     Ok(())
 }
 
@@ -52,6 +81,7 @@ pub(crate) async fn serve() -> Result<()> {
 pub(crate) async fn drive(address: &Address, plan: &Plan, take: impl FnMut(Sample) -> Result<()>) -> Result<()> {
     let client: Arc<dyn RequestPlaneClient> = match address.transport() {
         Transport::Tcp => Arc::new(TcpClient::new(ClientConfig::default())),
+        Transport::Nats => bail!("calls to {address} need a NATS server: say which with --nats nats://host:port"),
         other => bail!("the load run cannot call over {other}; use an address such as tcp://127.0.0.1:9000"),
     };
     measure(&client, address, plan, take).await
@@ -72,19 +102,54 @@ async fn measure(
     plan: &Plan,
     mut take: impl FnMut(Sample) -> Result<()>,
 ) -> Result<()> {
-    let cells: Vec<_> = CELLS.into_iter().filter(|cell| cell.name.contains(&plan.only)).collect();
-    ensure!(
-        !cells.is_empty(),
-        "no cell is called \"{}\"; there are: {}",
-        plan.only,
-        CELLS.map(|cell| cell.name).join("; ")
-    );
+    let cells = plan.cells(&CELLS)?;
     for _ in 0..plan.rounds {
         for cell in &cells {
-            let sample = drive_cell(client, address, *cell, plan.time).await;
-            take(sample.with_context(|| format!("cell \"{}\"", cell.name))?)?;
+            let caller = PlaneCaller::new(client.clone(), address.clone(), cell.shape);
+            take(measure_cell(caller, *cell, plan).await?)?;
         }
     }
     client.close(Instant::now() + CLOSE).await;
     Ok(())
+}
+
+/// Measures every cell over NATS both ways in each round, one right after the other and each first in turn.
+pub(crate) async fn drive_nats(
+    url: &str,
+    address: &Address,
+    plan: &Plan,
+    mut take: impl FnMut(Sample) -> Result<()>,
+) -> Result<()> {
+    ensure!(address.transport() == Transport::Nats, "--nats is for addresses such as nats://plane, not {address}");
+    let cells = plan.cells(&NATS_CELLS)?;
+    let client: Arc<dyn RequestPlaneClient> = Arc::new(NatsClient::new(&connection(url)?));
+    let bare = bare_client(url).await?;
+    for round in 0..plan.rounds {
+        for cell in &cells {
+            let plane = PlaneCaller::new(client.clone(), address.clone(), cell.shape);
+            let bare = BareCaller::new(bare.clone(), cell.shape);
+            if round % 2 == 0 {
+                take(measure_cell(plane, *cell, plan).await?)?;
+                take(measure_cell(bare, *cell, plan).await?)?;
+            } else {
+                take(measure_cell(bare, *cell, plan).await?)?;
+                take(measure_cell(plane, *cell, plan).await?)?;
+            }
+        }
+    }
+    client.close(Instant::now() + CLOSE).await;
+    Ok(())
+}
+
+async fn measure_cell<C: Caller>(caller: C, cell: Cell, plan: &Plan) -> Result<Sample> {
+    let sample = drive_cell(caller, cell, plan.time).await;
+    sample.with_context(|| format!("cell \"{}\", {:?}", cell.name, C::WAY))
+}
+
+fn connection(url: &str) -> Result<NatsConnection> {
+    Ok(NatsConnection::new(NatsConfig::default().servers([url])?))
+}
+
+async fn bare_client(url: &str) -> Result<async_nats::Client> {
+    async_nats::connect(url).await.with_context(|| format!("no NATS server answers at {url} (--nats)"))
 }

@@ -50,11 +50,12 @@ impl Recorder {
 
     /// The sample of all that was recorded, over this much time.
     #[must_use]
-    pub fn sample(&self, cell: &str, elapsed: Duration) -> Sample {
+    pub fn sample(&self, cell: &str, way: Way, elapsed: Duration) -> Sample {
         let seconds = elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
         let micros = |histogram: &Histogram<u64>, quantile| float(histogram.value_at_quantile(quantile)) / 1_000.0;
         Sample {
             cell: cell.to_owned(),
+            way,
             calls: self.calls,
             calls_per_second: float(self.calls) / seconds,
             items_per_second: float(self.items) / seconds,
@@ -76,11 +77,23 @@ fn float(count: u64) -> f64 {
     count as f64
 }
 
+/// What made the calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Way {
+    /// A transport of the plane.
+    Plane,
+    /// The NATS client library alone.
+    Bare,
+}
+
 /// What one round of a cell gave.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// The name of the cell.
     pub cell: String,
+    /// What made the calls.
+    pub way: Way,
     /// Calls that ended well.
     pub calls: u64,
     /// Calls in a second.
@@ -113,7 +126,7 @@ mod tests {
             other.call(Duration::from_micros(1), Duration::from_millis(10), 4, 1 << 20);
         }
         one.merge(&other);
-        let sample = one.sample("x", Duration::from_secs(2));
+        let sample = one.sample("x", Way::Plane, Duration::from_secs(2));
         assert_eq!((sample.calls, sample.calls_per_second, sample.items_per_second), (100, 50.0, 200.0));
         assert!((sample.mib_per_second - 50.0).abs() < 0.01);
         assert!((sample.p50_us - 10.0).abs() < 0.1 && (sample.p99_us - 10_000.0).abs() < 100.0, "{sample:?}");

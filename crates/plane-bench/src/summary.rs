@@ -4,13 +4,15 @@ use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sample::Sample;
+use crate::sample::{Sample, Way};
 
 /// The rounds of one cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The name of the cell.
     pub cell: String,
+    /// What made the calls.
+    pub way: Way,
     /// How many rounds there were.
     pub rounds: usize,
     /// Calls in a second.
@@ -41,8 +43,11 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(samples: &[&Sample], value: impl Fn(&Sample) -> f64) -> Self {
-        let mut values: Vec<f64> = samples.iter().map(|sample| value(sample)).collect();
+    fn over(samples: &[&Sample], value: impl Fn(&Sample) -> f64) -> Self {
+        Self::of(samples.iter().map(|sample| value(sample)).collect())
+    }
+
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or_default();
         let middle = values.len() / 2;
@@ -52,32 +57,32 @@ impl Spread {
     }
 }
 
-/// One summary for each cell, in the order in which cells first appear.
+/// One summary for each cell and way, in the order in which they first appear.
 #[must_use]
 pub fn summarize(samples: &[Sample]) -> Vec<Summary> {
-    let mut cells: Vec<&str> = Vec::new();
+    let mut kinds: Vec<(&str, Way)> = Vec::new();
     for sample in samples {
-        if !cells.contains(&sample.cell.as_str()) {
-            cells.push(&sample.cell);
+        if !kinds.contains(&(&sample.cell, sample.way)) {
+            kinds.push((&sample.cell, sample.way));
         }
     }
-    cells
-        .into_iter()
-        .map(|cell| {
-            let rounds: Vec<&Sample> = samples.iter().filter(|sample| sample.cell == cell).collect();
-            Summary {
-                cell: cell.to_owned(),
-                rounds: rounds.len(),
-                calls_per_second: Spread::of(&rounds, |sample| sample.calls_per_second),
-                items_per_second: Spread::of(&rounds, |sample| sample.items_per_second),
-                mib_per_second: Spread::of(&rounds, |sample| sample.mib_per_second),
-                p50_us: Spread::of(&rounds, |sample| sample.p50_us),
-                p99_us: Spread::of(&rounds, |sample| sample.p99_us),
-                first_p50_us: Spread::of(&rounds, |sample| sample.first_p50_us),
-                first_p99_us: Spread::of(&rounds, |sample| sample.first_p99_us),
-            }
-        })
-        .collect()
+    kinds.into_iter().map(|(cell, way)| summary(samples, cell, way)).collect()
+}
+
+fn summary(samples: &[Sample], cell: &str, way: Way) -> Summary {
+    let rounds: Vec<&Sample> = samples.iter().filter(|sample| sample.cell == cell && sample.way == way).collect();
+    Summary {
+        cell: cell.to_owned(),
+        way,
+        rounds: rounds.len(),
+        calls_per_second: Spread::over(&rounds, |sample| sample.calls_per_second),
+        items_per_second: Spread::over(&rounds, |sample| sample.items_per_second),
+        mib_per_second: Spread::over(&rounds, |sample| sample.mib_per_second),
+        p50_us: Spread::over(&rounds, |sample| sample.p50_us),
+        p99_us: Spread::over(&rounds, |sample| sample.p99_us),
+        first_p50_us: Spread::over(&rounds, |sample| sample.first_p50_us),
+        first_p99_us: Spread::over(&rounds, |sample| sample.first_p99_us),
+    }
 }
 
 /// The medians as a table in Markdown.
@@ -108,7 +113,7 @@ pub fn table(summaries: &[Summary]) -> String {
     out
 }
 
-fn micros(value: f64) -> String {
+pub(crate) fn micros(value: f64) -> String {
     if value < 1_000.0 { format!("{value:.0} µs") } else { format!("{:.2} ms", value / 1_000.0) }
 }
 
@@ -122,7 +127,7 @@ mod tests {
     fn sample(cell: &str, calls: u64) -> Sample {
         let mut recorder = Recorder::default();
         (0..calls).for_each(|_| recorder.call(Duration::from_micros(5), Duration::from_millis(2), 1, 1));
-        recorder.sample(cell, Duration::from_secs(1))
+        recorder.sample(cell, Way::Plane, Duration::from_secs(1))
     }
 
     #[test]

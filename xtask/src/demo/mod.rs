@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let Args { tcp: _, nats, release } = *args;
     let plane = build::plane(release)?;
     let directory = tempfile::tempdir().context("cannot create a temporary directory for discovery")?;
-    let nats = nats.then(NatsServer::start).transpose()?;
+    let nats = nats.then(|| NatsServer::start(None)).transpose()?;
     let scene = Scene { plane: &plane, directory: &directory, nats: nats.as_ref() };
     let mut verdict = Verdict::default();
     let played = play(&scene, &mut verdict);
