@@ -68,7 +68,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     // It runs until the end of this function.
     let broker = args.nats.then(|| nats::NatsServer::start(args.pin)).transpose()?;
     if let Some(broker) = &broker {
-        run_load.args(["--transport", "nats", "--nats", &broker.url()]);
+        run_load.args(["--transport", "nats", "--nats", broker.url()]);
     }
     let load = load_average();
     // Progress goes to standard error, which is ours; the table comes back.
