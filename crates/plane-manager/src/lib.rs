@@ -18,7 +18,8 @@
 //! # Layout
 //! In reading order; a module uses only what stands above it.
 //! - `config`: the environment, read once and checked whole ([`Config`]).
-//! - `discovery`: which instances there are ([`Discovery`]): in memory, a static list, or a directory on disk.
+//! - `discovery`: which instances there are ([`Discovery`]): in memory, a static list, a directory on disk, or a
+//!   bucket on a NATS server.
 //! - `balance`: which of them answers the next call ([`InstancePicker`]).
 //! - `transports`: the lazily created server and clients of one manager.
 //! - `manager`: [`NetworkManager`], [`Service`] and [`EndpointClient`].
@@ -33,6 +34,9 @@ mod discovery;
 pub use discovery::{
     ANY_INSTANCE, Discovery, FileDiscovery, InstanceSet, InstanceWatch, MemDiscovery, Published, StaticDiscovery,
 };
+
+#[cfg(feature = "nats")]
+pub use discovery::{NatsDiscovery, NatsDiscoveryConfig};
 
 mod balance;
 pub use balance::{InstancePicker, Random, RoundRobin};

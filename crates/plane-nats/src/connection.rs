@@ -59,10 +59,17 @@ impl NatsConnection {
         &self.shared.config
     }
 
+    /// The servers it goes to, for messages: without the credentials that a URL may have in it.
+    #[must_use]
+    pub fn servers(&self) -> String {
+        let shown: Vec<String> = self.shared.config.servers.iter().map(|url| without_credentials(url)).collect();
+        shown.join(", ")
+    }
+
     /// Whether calls can be carried now.
     #[must_use]
     pub fn health(&self) -> Health {
-        let servers = self.shared.config.servers.join(", ");
+        let servers = self.servers();
         match self.shared.client.get().map(Client::connection_state) {
             // Made when it is first needed.
             None | Some(State::Connected) => Health::Ready,
@@ -84,7 +91,7 @@ impl NatsConnection {
         if client.connection_state() == State::Connected {
             return Ok(());
         }
-        let servers = self.shared.config.servers.join(", ");
+        let servers = self.servers();
         let what = format!("the connection to NATS at {servers} is lost; it is being made again");
         Err(Error::new(ErrorKind::Unavailable, Delivery::NotSent, what))
     }
@@ -92,7 +99,7 @@ impl NatsConnection {
     async fn connect(&self) -> Result<Client, Error> {
         let config = &self.shared.config;
         let refuse = |kind, what| Error::new(kind, Delivery::NotSent, what);
-        let servers = config.servers.join(", ");
+        let servers = self.servers();
         let addresses: Result<Vec<ServerAddr>, _> = config.servers.iter().map(|url| url.parse()).collect();
         let addresses = addresses.map_err(|error| {
             refuse(
@@ -143,8 +150,9 @@ impl NatsConnection {
         options
     }
 
-    /// Tells when the connection is lost, from now on.
-    pub(crate) fn losses(&self) -> watch::Receiver<u64> {
+    /// Tells when the connection is lost, from now on: the value is how often it was.
+    #[must_use]
+    pub fn losses(&self) -> watch::Receiver<u64> {
         let mut losses = self.shared.losses.subscribe();
         losses.mark_unchanged();
         losses
@@ -221,6 +229,13 @@ impl NatsConnection {
             // Of a lost connection nothing more can be had.
             let _ = tokio::time::timeout(at_most, client.flush()).await;
         }
+    }
+}
+
+fn without_credentials(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
+        None => url.rsplit_once('@').map_or(url, |(_, host)| host).to_owned(),
     }
 }
 
@@ -315,6 +330,13 @@ mod tests {
         assert!((0..100).all(|_| reconnect_delay(1) <= RECONNECT_DELAY));
         // Full jitter: not all the same.
         assert!((0..100).any(|_| reconnect_delay(10) != reconnect_delay(10)));
+    }
+
+    #[test]
+    fn the_credentials_of_a_url_are_not_shown() {
+        let urls = ["nats://ann:p%40ss@one:4222", "tls://token@two", "three:4222"];
+        let connection = NatsConnection::new(NatsConfig::default().servers(urls).unwrap());
+        assert_eq!(connection.servers(), "nats://one:4222, tls://two, three:4222");
     }
 
     #[test]

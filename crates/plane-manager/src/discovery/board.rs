@@ -1,7 +1,7 @@
 //! The instances that a backend knows, and those who watch them.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -57,6 +57,23 @@ impl Board {
         }
     }
 
+    /// Adds, changes or forgets (`None`) these instances, as one change.
+    #[cfg(feature = "nats")]
+    pub(super) fn update(&self, changes: BTreeMap<Key, Option<Instance>>) {
+        let mut state = self.state.lock();
+        let mut touched = BTreeSet::new();
+        for (key, now) in changes {
+            if state.known.get(&key) != now.as_ref() {
+                touched.insert(key.0.clone());
+                match now {
+                    Some(instance) => drop(state.known.insert(key, instance)),
+                    None => drop(state.known.remove(&key)),
+                }
+            }
+        }
+        state.tell_touched(&touched);
+    }
+
     /// Makes these the known instances.
     pub(super) fn replace(&self, found: BTreeMap<Key, Instance>) {
         let mut state = self.state.lock();
@@ -64,15 +81,8 @@ impl Board {
         let after = &state.known;
         let gone_or_changed = before.iter().filter(|(key, old)| after.get(*key) != Some(*old)).map(|(key, _)| &key.0);
         let new = after.keys().filter(|key| !before.contains_key(*key)).map(|key| &key.0);
-        let mut touched: Vec<EndpointId> = gone_or_changed.chain(new).cloned().collect();
-        touched.sort();
-        touched.dedup();
-        for endpoint in &touched {
-            state.tell_endpoint(endpoint);
-        }
-        if !touched.is_empty() {
-            state.tell_all();
-        }
+        let touched: BTreeSet<EndpointId> = gone_or_changed.chain(new).cloned().collect();
+        state.tell_touched(&touched);
     }
 
     pub(super) fn watch(&self, endpoint: &EndpointId) -> InstanceWatch {
@@ -94,6 +104,15 @@ impl State {
     fn tell(&mut self, endpoint: &EndpointId) {
         self.tell_endpoint(endpoint);
         self.tell_all();
+    }
+
+    fn tell_touched(&mut self, touched: &BTreeSet<EndpointId>) {
+        for endpoint in touched {
+            self.tell_endpoint(endpoint);
+        }
+        if !touched.is_empty() {
+            self.tell_all();
+        }
     }
 
     fn tell_endpoint(&mut self, endpoint: &EndpointId) {
@@ -172,6 +191,18 @@ mod tests {
         board.replace([(key(&moved), moved.clone())].into());
         assert!(watch.has_changed().unwrap());
         assert_eq!(watch.borrow()[0].address, Address::mem("y"));
+    }
+
+    #[cfg(feature = "nats")]
+    #[test]
+    fn an_update_touches_what_it_names() {
+        let board = Board::default();
+        let [a, b, c] = [instance("n.c.a", 1), instance("n.c.b", 2), instance("n.c.b", 3)];
+        board.update([(key(&a), Some(a.clone())), (key(&b), Some(b.clone()))].into());
+        let (watch_a, mut watch_b) = (board.watch(&a.endpoint), board.watch(&b.endpoint));
+        board.update([(key(&a), Some(a.clone())), (key(&b), None), (key(&c), Some(c.clone()))].into());
+        assert!(!watch_a.has_changed().unwrap());
+        assert_eq!(ids(&watch_b.borrow_and_update()), [3]);
     }
 
     #[test]

@@ -1,9 +1,13 @@
-//! Which instances there are: a trait ([`Discovery`]) and its three embedded backends.
+//! Which instances there are: a trait ([`Discovery`]), its three embedded backends, and one on a NATS server.
 
 mod board;
 mod file;
 mod mem;
+#[cfg(feature = "nats")]
+mod nats;
+mod record;
 mod static_list;
+mod trouble;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -13,6 +17,8 @@ use tokio::sync::watch;
 
 pub use file::FileDiscovery;
 pub use mem::MemDiscovery;
+#[cfg(feature = "nats")]
+pub use nats::{NatsDiscovery, NatsDiscoveryConfig};
 pub use static_list::{ANY_INSTANCE, StaticDiscovery};
 
 /// The instances that are known at one moment, sorted by endpoint and id.
@@ -61,6 +67,15 @@ pub trait Discovery: Debug + Send + Sync + 'static {
     /// `AlreadyExists` if all that it prescribes are announced.
     fn assigned_id(&self, _endpoint: &EndpointId, _address: &Address) -> Result<Option<InstanceId>, Error> {
         Ok(None)
+    }
+
+    /// Waits until the others have been told of what was withdrawn here, as far as they can be. To be called before a
+    /// process ends; whoever is not waited for is told in the background.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again at any time.
+    fn flush(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
     }
 
     /// Whether the backend can do its work now. What it last knew is still there while it cannot.

@@ -15,6 +15,8 @@ use super::process::Process;
 pub struct NatsServerOptions {
     /// The largest payload with its headers, in bytes; the server's own default (1 MiB) if `None`.
     pub max_payload: Option<usize>,
+    /// Whether the server has no JetStream.
+    pub without_jetstream: bool,
     /// More lines of the server's configuration file, for example users and their permissions.
     pub configuration: String,
 }
@@ -104,6 +106,18 @@ impl NatsServer {
         self.run();
     }
 
+    /// Starts the server again at the same port without anything that it had stored.
+    ///
+    /// # Panics
+    /// As [`restart`](Self::restart).
+    pub fn restart_empty(&mut self) {
+        self.kill();
+        match std::fs::remove_dir_all(self.store()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("cannot remove the store: {error}"),
+            _ => self.run(),
+        }
+    }
+
     /// Starts the server again with another largest payload, in bytes.
     ///
     /// # Panics
@@ -124,13 +138,19 @@ impl NatsServer {
     fn configuration(&self) -> String {
         // The first time the server picks a free port itself; nobody else can take it in between.
         let port = if self.port == 0 { -1 } else { i32::from(self.port) };
-        let store = self.directory.path().join("jetstream");
-        let mut text = format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?} }}\n");
+        let mut text = format!("listen: \"127.0.0.1:{port}\"\n");
+        if !self.options.without_jetstream {
+            let _ = writeln!(text, "jetstream {{ store_dir: {:?} }}", self.store());
+        }
         if let Some(bytes) = self.options.max_payload {
             let _ = writeln!(text, "max_payload: {bytes}");
         }
         text.push_str(&self.options.configuration);
         text
+    }
+
+    fn store(&self) -> PathBuf {
+        self.directory.path().join("jetstream")
     }
 
     fn signal(&self, signal: Signal) {

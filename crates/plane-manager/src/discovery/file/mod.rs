@@ -5,7 +5,6 @@
 //! - `record`: what a file says, and how it is written and read.
 //! - `scan`: what a directory says.
 //! - `notice`: being told when a directory changes.
-//! - `trouble`: what does not work now.
 //! - `shared`: what is announced here and known from others.
 
 mod directory;
@@ -14,7 +13,6 @@ mod process;
 mod record;
 mod scan;
 mod shared;
-mod trouble;
 
 use std::fmt;
 use std::path::Path;

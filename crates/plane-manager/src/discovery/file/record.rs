@@ -9,9 +9,7 @@ use plane_core::Instance;
 use serde::{Deserialize, Serialize};
 
 use super::process::Process;
-
-/// The largest file that is written or read, in bytes.
-pub(super) const MAX_FILE: usize = 64 * 1024;
+use crate::discovery::record::{self, BadRecord, MAX_RECORD};
 
 /// Files whose names begin like this are being written.
 pub(super) const UNFINISHED: &str = ".unfinished-";
@@ -27,10 +25,16 @@ pub(super) struct Record {
     pub(super) publisher: u64,
 }
 
+impl AsRef<Instance> for Record {
+    fn as_ref(&self) -> &Instance {
+        &self.instance
+    }
+}
+
 impl Record {
-    /// The name of the file for this instance. Endpoints and ids have no character that means something in a path.
+    /// The name of the file for this instance.
     pub(super) fn file_name(instance: &Instance) -> String {
-        format!("{}.{}{SUFFIX}", instance.endpoint, instance.id)
+        format!("{}{SUFFIX}", record::name(instance))
     }
 
     /// Whether a file of this name is worth reading.
@@ -44,16 +48,9 @@ impl Record {
     /// The system's, or `InvalidData` if it is not a record or one of another instance.
     pub(super) fn read(path: &Path, name: &str) -> io::Result<Self> {
         let mut text = Vec::new();
-        let limit = u64::try_from(MAX_FILE).unwrap_or(u64::MAX).saturating_add(1);
+        let limit = u64::try_from(MAX_RECORD).unwrap_or(u64::MAX).saturating_add(1);
         File::open(path)?.take(limit).read_to_end(&mut text)?;
-        if text.len() > MAX_FILE {
-            return Err(invalid(format!("is larger than {MAX_FILE} bytes")));
-        }
-        let record: Self = serde_json::from_slice(&text).map_err(invalid)?;
-        if Self::file_name(&record.instance) != name {
-            return Err(invalid("describes an instance that its name does not"));
-        }
-        Ok(record)
+        Ok(record::decode(&text, name.strip_suffix(SUFFIX).unwrap_or(name))?)
     }
 
     /// Writes the file as a whole: others see all of it or nothing.
@@ -61,12 +58,7 @@ impl Record {
     /// # Errors
     /// The system's, or `InvalidInput` if there is too much metadata.
     pub(super) fn write(&self, directory: &Path) -> io::Result<()> {
-        let text = serde_json::to_vec(self).map_err(invalid)?;
-        if text.len() > MAX_FILE {
-            let what =
-                format!("the instance with its metadata is {} bytes as JSON, at most {MAX_FILE} fit", text.len());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-        }
+        let text = record::encode(self)?;
         let unfinished = directory.join(format!("{UNFINISHED}{}-{:016x}", std::process::id(), fastrand::u64(..)));
         // Who may read it is up to the directory.
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&unfinished)?;
@@ -81,6 +73,12 @@ impl Record {
     }
 }
 
-fn invalid(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, reason)
+impl From<BadRecord> for io::Error {
+    fn from(error: BadRecord) -> Self {
+        let kind = match error {
+            BadRecord::TooLarge(_) => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::InvalidData,
+        };
+        Self::new(kind, error)
+    }
 }

@@ -15,8 +15,8 @@ use tokio::sync::Notify;
 use super::directory::{make, unusable};
 use super::process::Process;
 use super::record::Record;
-use super::trouble::Trouble;
 use crate::discovery::board::{Board, Key, key};
+use crate::discovery::trouble::Trouble;
 use crate::discovery::{InstanceWatch, Published};
 
 /// How often an announcement shows that its process lives, for those who cannot look the process up.
