@@ -1,15 +1,23 @@
 //! Where instances are announced and found.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use plane_core::{Address, EndpointId, InstanceId};
 
+use super::check::Check;
 use super::problem::{ConfigProblem, ConfigWarning, Findings};
 use super::raw::{self, Raw};
+use super::values::parse_duration;
 
-const BACKENDS: &str = "mem, static or file";
+const BACKENDS: &str = "mem, static, file or nats";
 const LIST: &str = "a list of endpoint=address or endpoint=address#instance separated by commas, for example \
                     dynamo.backend.generate=tcp://10.0.0.1:9000#1f";
+
+const BUCKET: &str = "1 to 200 characters of A-Z a-z 0-9 _ -";
+const TTL: &str = "500ms to 1h, as seconds (10, 0.5) or with a unit (500ms, 3s, 2m)";
+const TTLS: std::ops::RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(3600);
+const DEFAULT_TTL: Duration = Duration::from_secs(10);
 
 /// Where instances are announced and found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +33,13 @@ pub enum DiscoveryConfig {
         directory: PathBuf,
         /// Refuse a directory that another user owns or may use. Set for the default one, whose name can be guessed.
         private: bool,
+    },
+    /// One key per instance in a bucket on the NATS server of [`NatsSettings`](super::NatsSettings).
+    Nats {
+        /// The bucket, 1 to 200 characters of `A-Z a-z 0-9 _ -`; one that belongs to the prefix of the subjects if `None`.
+        bucket: Option<String>,
+        /// How long an instance stays without a renewal, 500 ms to an hour.
+        ttl: Duration,
     },
 }
 
@@ -66,10 +81,12 @@ impl DiscoveryConfig {
             let shown = relative.to_string_lossy();
             findings.refuse(ConfigProblem::new(raw::DISCOVERY_DIR, &shown, "the absolute path of a directory"));
         }
+        let nats = Self::check_nats(raw, findings);
         let backend = raw.discovery_backend.as_deref().unwrap_or("file").to_ascii_lowercase();
         warn_unused(&backend, raw, findings);
         match backend.as_str() {
             "mem" => Self::Mem,
+            "nats" => nats,
             "static" => {
                 if list.is_none() {
                     let accepted = format!("static only with DYN_STATIC_INSTANCES set to {LIST}");
@@ -90,6 +107,23 @@ impl DiscoveryConfig {
     }
 }
 
+impl DiscoveryConfig {
+    fn check_nats(raw: &Raw, findings: &mut Findings) -> Self {
+        let mut check = Check::new(findings);
+        let bucket = |text: &str| is_bucket(text).then(|| text.to_owned());
+        Self::Nats {
+            bucket: check.read(raw::NATS_BUCKET, &raw.nats_bucket, bucket, BUCKET),
+            ttl: check
+                .ranged(raw::NATS_INSTANCE_TTL, &raw.nats_instance_ttl, parse_duration, TTLS, TTL)
+                .unwrap_or(DEFAULT_TTL),
+        }
+    }
+}
+
+fn is_bucket(text: &str) -> bool {
+    (1..=200).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+}
+
 fn warn_unused(backend: &str, raw: &Raw, findings: &mut Findings) {
     let mut warn = |set: bool, variable, needed| {
         if set && backend != needed {
@@ -98,6 +132,8 @@ fn warn_unused(backend: &str, raw: &Raw, findings: &mut Findings) {
     };
     warn(raw.static_instances.is_some(), raw::STATIC_INSTANCES, "static");
     warn(raw.discovery_dir.is_some(), raw::DISCOVERY_DIR, "file");
+    warn(raw.nats_bucket.is_some(), raw::NATS_BUCKET, "nats");
+    warn(raw.nats_instance_ttl.is_some(), raw::NATS_INSTANCE_TTL, "nats");
 }
 
 fn parse_list(text: &str) -> Option<Vec<StaticInstance>> {

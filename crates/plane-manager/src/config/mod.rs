@@ -21,8 +21,12 @@ pub use tcp::TcpSettings;
 pub use values::{parse_duration, parse_size};
 
 use problem::Findings;
+#[cfg(not(feature = "nats"))]
+pub(crate) use raw::DISCOVERY_BACKEND;
 use raw::Raw;
 pub(crate) use raw::{DISCOVERY_DIR, NATS_SERVER, REQUEST_PLANE, STATIC_INSTANCES};
+#[cfg(feature = "nats")]
+pub(crate) use raw::{NATS_BUCKET, NATS_INSTANCE_TTL};
 #[cfg(feature = "tcp")]
 pub(crate) use raw::{TCP_RPC_HOST, TCP_RPC_PORT};
 

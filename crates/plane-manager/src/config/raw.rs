@@ -59,6 +59,8 @@ variables! {
     discovery_backend DISCOVERY_BACKEND = "DYN_DISCOVERY_BACKEND";
     static_instances STATIC_INSTANCES = "DYN_STATIC_INSTANCES";
     discovery_dir DISCOVERY_DIR = "DYN_DISCOVERY_DIR";
+    nats_bucket NATS_BUCKET = "DYN_NATS_BUCKET";
+    nats_instance_ttl NATS_INSTANCE_TTL = "DYN_NATS_INSTANCE_TTL";
 }
 
 impl Raw {

@@ -291,9 +291,21 @@ fn discovery_backend() {
     let vars = [(raw::DISCOVERY_BACKEND, "File"), (DISCOVERY_DIR, "/some/where")];
     let expected = DiscoveryConfig::File { directory: PathBuf::from("/some/where"), private: false };
     assert_eq!(read(&vars).unwrap().discovery, expected);
+    let expected = DiscoveryConfig::Nats { bucket: None, ttl: Duration::from_secs(10) };
+    assert_eq!(read(&[(raw::DISCOVERY_BACKEND, "Nats")]).unwrap().discovery, expected);
     refused(raw::DISCOVERY_BACKEND, &["etcd", "files"]);
     // A list is needed.
     refused(raw::DISCOVERY_BACKEND, &["static"]);
+}
+
+#[test]
+fn discovery_on_nats() {
+    let vars =
+        [(raw::DISCOVERY_BACKEND, "nats"), (raw::NATS_BUCKET, "My_bucket-1"), (raw::NATS_INSTANCE_TTL, "1500ms")];
+    let expected = DiscoveryConfig::Nats { bucket: Some("My_bucket-1".to_owned()), ttl: Duration::from_millis(1_500) };
+    assert_eq!(read(&vars).unwrap().discovery, expected);
+    refused(raw::NATS_BUCKET, &["a.b", "a b", "*", "a/b"]);
+    refused(raw::NATS_INSTANCE_TTL, &["499ms", "61m", "soon", "0"]);
 }
 
 #[test]
@@ -342,9 +354,20 @@ fn static_instances() {
 
 #[test]
 fn a_variable_of_another_backend_is_a_warning() {
-    let vars = [(raw::STATIC_INSTANCES, "a.b.c=tcp://h:1"), (DISCOVERY_DIR, "/a"), (raw::DISCOVERY_BACKEND, "mem")];
+    let vars = [
+        (raw::STATIC_INSTANCES, "a.b.c=tcp://h:1"),
+        (DISCOVERY_DIR, "/a"),
+        (raw::NATS_BUCKET, "b"),
+        (raw::NATS_INSTANCE_TTL, "1"),
+        (raw::DISCOVERY_BACKEND, "mem"),
+    ];
     let unused = |variable, needed| ConfigWarning::Unused { variable, needed };
-    let expected = [unused(raw::STATIC_INSTANCES, "static"), unused(DISCOVERY_DIR, "file")];
+    let expected = [
+        unused(raw::STATIC_INSTANCES, "static"),
+        unused(DISCOVERY_DIR, "file"),
+        unused(raw::NATS_BUCKET, "nats"),
+        unused(raw::NATS_INSTANCE_TTL, "nats"),
+    ];
     assert_eq!(read(&vars).unwrap().warnings, expected);
 }
 

@@ -11,6 +11,8 @@ use super::{Inner, NetworkManager};
 use crate::balance::{InstancePicker, RoundRobin};
 use crate::config::{Config, DiscoveryConfig};
 use crate::discovery::{Discovery, FileDiscovery, MemDiscovery, StaticDiscovery};
+#[cfg(feature = "nats")]
+use crate::discovery::{NatsDiscovery, NatsDiscoveryConfig};
 use crate::transports::Transports;
 
 /// Sets a [`NetworkManager`] up by hand.
@@ -74,6 +76,13 @@ impl NetworkManagerBuilder {
             (None, None, DiscoveryConfig::File { directory, private }) => {
                 Arc::new(FileDiscovery::open(directory, *private)?)
             }
+            #[cfg(feature = "nats")]
+            (None, None, DiscoveryConfig::Nats { bucket, ttl }) => {
+                let settings = NatsDiscoveryConfig::of_settings(&config.nats.prefix, bucket.as_deref(), *ttl)?;
+                Arc::new(NatsDiscovery::new(transports.nats_connection().clone(), settings))
+            }
+            #[cfg(not(feature = "nats"))]
+            (None, None, DiscoveryConfig::Nats { .. }) => return Err(without_nats()),
         };
         Ok(NetworkManager {
             inner: Arc::new(Inner {
@@ -85,6 +94,15 @@ impl NetworkManagerBuilder {
             }),
         })
     }
+}
+
+#[cfg(not(feature = "nats"))]
+fn without_nats() -> Error {
+    let what = format!(
+        "{}=nats, but this build knows nothing of NATS: build it with the feature nats",
+        crate::config::DISCOVERY_BACKEND
+    );
+    Error::new(plane_core::ErrorKind::FailedPrecondition, plane_core::Delivery::NotSent, what)
 }
 
 impl fmt::Debug for NetworkManagerBuilder {

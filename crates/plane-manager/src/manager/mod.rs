@@ -153,7 +153,10 @@ impl NetworkManager {
     /// `deadline`, then aborts the rest. The report counts calls answered here and calls made from here.
     pub async fn drain(&self, deadline: Instant) -> DrainReport {
         self.inner.announcements.withdraw_all();
-        self.inner.transports.drain(deadline).await
+        let told = tokio::time::timeout_at(deadline.into(), self.inner.discovery.flush());
+        // Too late or not: calls that still come are refused, and go to another instance.
+        let (_, report) = tokio::join!(told, self.inner.transports.drain(deadline));
+        report
     }
 
     /// The worst that discovery, the server and the clients say. A server or client that was not needed yet says nothing.

@@ -94,6 +94,12 @@ impl Transports {
         }
     }
 
+    /// What the server, the client and whatever else needs NATS share.
+    #[cfg(feature = "nats")]
+    pub(crate) fn nats_connection(&self) -> &plane_nats::NatsConnection {
+        &self.nats_connection
+    }
+
     /// Which instances can be called from here.
     pub(crate) fn reach(&self) -> Reach {
         self.reach

@@ -2,7 +2,7 @@
 
 use plane_core::{Address, Delivery, Error, ErrorKind, Transport};
 
-use crate::config::{Config, NATS_SERVER, REQUEST_PLANE};
+use crate::config::{Config, DiscoveryConfig, NATS_SERVER, REQUEST_PLANE};
 
 /// Which instances can be called from here: the record of an instance says what it is on, so a wrong pairing is known
 /// before anything is dialled.
@@ -16,8 +16,10 @@ pub(crate) struct Reach {
 
 impl Reach {
     pub(super) fn new(config: &Config, has_network: bool) -> Self {
-        // Without being told of a server, only those whose mode it is look for NATS.
-        let nats = config.mode == Transport::Nats || !config.nats.servers.is_empty();
+        // Without being told of a server, only those whose mode or discovery it is look for NATS.
+        let nats = config.mode == Transport::Nats
+            || !config.nats.servers.is_empty()
+            || matches!(config.discovery, DiscoveryConfig::Nats { .. });
         let nats = cfg!(feature = "nats") && nats;
         Self { mode: config.mode, tcp: cfg!(feature = "tcp"), nats, mem: has_network }
     }

@@ -63,3 +63,37 @@ async fn calls_go_on_without_the_registry() {
     tokio::time::timeout(Duration::from_secs(20), ready).await.unwrap();
     assert_eq!(frontend.drain(Instant::now() + Duration::from_secs(5)).await.aborted, 0);
 }
+
+/// The same variables in every process, one more on whichever plane: that is all a deployment needs.
+#[tokio::test]
+async fn variables_alone_set_it_up_for_either_plane() {
+    let server = NatsServer::start();
+    let manager = |plane: &str, prefix: &str| {
+        let vars = [
+            ("DYN_REQUEST_PLANE", plane),
+            ("DYN_DISCOVERY_BACKEND", "nats"),
+            ("NATS_SERVER", &server.url()),
+            ("DYN_NATS_PREFIX", prefix),
+            ("DYN_TCP_RPC_HOST", "127.0.0.1"),
+        ];
+        let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config::from_vars(vars, Strictness::Strict).unwrap();
+        NetworkManager::builder().config(config).build().unwrap()
+    };
+    for plane in ["tcp", "nats"] {
+        let (worker, frontend, stranger) = (manager(plane, "a.b"), manager(plane, "a.b"), manager(plane, "a-b"));
+        let service = worker.serve(endpoint(), echo()).await.unwrap();
+        assert_eq!(service.instance().address.transport().to_string(), plane);
+        let answer = frontend.client(endpoint()).call("x").await.unwrap().message().await.unwrap();
+        assert_eq!(answer, "x");
+        // Case B9: other prefixes, other instances.
+        let others = stranger.client(endpoint());
+        let _strange = stranger.serve(endpoint(), echo()).await.unwrap();
+        others.ready(Duration::from_secs(20)).await.unwrap();
+        assert_eq!(others.instances().len(), 1);
+        // Who drains is gone for others once that is done.
+        worker.drain(Instant::now() + Duration::from_secs(5)).await;
+        assert!(frontend.discovery().list().await.unwrap().is_empty());
+        stranger.drain(Instant::now() + Duration::from_secs(5)).await;
+    }
+}

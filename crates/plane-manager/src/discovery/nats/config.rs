@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use plane_core::ConfigError;
+use plane_core::{ConfigError, Delivery, Error, ErrorKind};
+
+use crate::config::{NATS_BUCKET, NATS_INSTANCE_TTL};
 
 /// What the prefix of the plane is unless it is set.
 const PREFIX: &str = "plane";
@@ -38,6 +40,25 @@ impl NatsDiscoveryConfig {
     /// [`ConfigError`] if the prefix is not made of the characters that a bucket may have, or is too long for one.
     pub fn for_prefix(prefix: &str) -> Result<Self, ConfigError> {
         Self::default().bucket(&bucket_of(prefix))
+    }
+
+    /// What the variables say.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a value that was set by hand to what no variable accepts, and for a prefix that no bucket can
+    /// be named after.
+    pub(crate) fn of_settings(prefix: &str, bucket: Option<&str>, ttl: Duration) -> Result<Self, Error> {
+        let refuse = |variable: &'static str| {
+            move |error: ConfigError| {
+                let what = format!("{variable}: {error}");
+                Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what).with_source(error)
+            }
+        };
+        let config = match bucket {
+            Some(bucket) => Self::default().bucket(bucket),
+            None => Self::for_prefix(prefix),
+        };
+        config.map_err(refuse(NATS_BUCKET))?.ttl(ttl).map_err(refuse(NATS_INSTANCE_TTL))
     }
 
     /// The name of the JetStream key-value bucket; `plane-instances` by default. It is made if it is not there.
