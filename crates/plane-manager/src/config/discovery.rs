@@ -127,7 +127,7 @@ fn is_bucket(text: &str) -> bool {
 fn warn_unused(backend: &str, raw: &Raw, findings: &mut Findings) {
     let mut warn = |set: bool, variable, needed| {
         if set && backend != needed {
-            findings.warn(ConfigWarning::Unused { variable, needed });
+            findings.warn(ConfigWarning::Unused { variable, unless: raw::DISCOVERY_BACKEND, needed });
         }
     };
     warn(raw.static_instances.is_some(), raw::STATIC_INSTANCES, "static");

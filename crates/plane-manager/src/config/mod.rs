@@ -8,6 +8,7 @@ mod host;
 mod nats;
 mod problem;
 mod raw;
+mod store;
 mod tcp;
 mod values;
 
@@ -17,6 +18,7 @@ pub use discovery::{DiscoveryConfig, StaticInstance};
 pub use host::RpcHost;
 pub use nats::{NatsCredentials, NatsSettings, NatsTls};
 pub use problem::{ConfigProblem, ConfigWarning, InvalidConfig};
+pub use store::StoreSettings;
 pub use tcp::TcpSettings;
 pub use values::{parse_duration, parse_size};
 
@@ -24,7 +26,7 @@ use problem::Findings;
 #[cfg(not(feature = "nats"))]
 pub(crate) use raw::DISCOVERY_BACKEND;
 use raw::Raw;
-pub(crate) use raw::{DISCOVERY_DIR, NATS_SERVER, REQUEST_PLANE, STATIC_INSTANCES};
+pub(crate) use raw::{DISCOVERY_DIR, NATS_DELIVERY, NATS_SERVER, REQUEST_PLANE, STATIC_INSTANCES};
 #[cfg(feature = "nats")]
 pub(crate) use raw::{NATS_BUCKET, NATS_INSTANCE_TTL};
 #[cfg(feature = "tcp")]

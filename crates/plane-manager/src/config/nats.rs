@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::check::{Check, TIMEOUT, TIMEOUTS};
 use super::problem::{ConfigProblem, Findings};
 use super::raw::{self, Raw};
+use super::store::StoreSettings;
 use super::values::{parse_duration, parse_size, parse_switch};
 
 const MIB: usize = 1024 * 1024;
@@ -44,6 +45,9 @@ pub struct NatsSettings {
     pub request_timeout: Duration,
     /// How long connecting may take (`DYN_NATS_CONNECT_TIMEOUT`); 3 s by default, 1 ms to an hour.
     pub connect_timeout: Duration,
+    /// Where requests are stored until they were answered (`DYN_NATS_DELIVERY=jetstream`). By default they are not, and go
+    /// straight to a server.
+    pub store: Option<StoreSettings>,
 }
 
 /// Who this process is to the NATS servers. Shown without its secrets.
@@ -103,6 +107,7 @@ impl Default for NatsSettings {
             chunking: true,
             request_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(3),
+            store: None,
         }
     }
 }
@@ -112,6 +117,7 @@ impl NatsSettings {
         let default = Self::default();
         let credentials = credentials(raw, findings);
         let tls = tls(raw, findings);
+        let store = StoreSettings::check(raw, findings);
         let mut check = Check::new(findings);
         let prefix = |text: &str| is_prefix(text).then(|| text.to_owned());
         Self {
@@ -140,6 +146,7 @@ impl NatsSettings {
             connect_timeout: check
                 .ranged(raw::NATS_CONNECT_TIMEOUT, &raw.nats_connect_timeout, parse_duration, TIMEOUTS, TIMEOUT)
                 .unwrap_or(default.connect_timeout),
+            store,
         }
     }
 }

@@ -112,11 +112,13 @@ pub enum ConfigWarning {
         /// The known name that is nearest to it.
         nearest: &'static str,
     },
-    /// A variable that only another discovery backend reads.
+    /// A variable that is read only if another one has a certain value.
     Unused {
         /// Its name.
         variable: &'static str,
-        /// The backend that reads it.
+        /// The other one.
+        unless: &'static str,
+        /// Its value.
         needed: &'static str,
     },
 }
@@ -128,8 +130,8 @@ impl fmt::Display for ConfigWarning {
             Self::UnknownVariable { name, nearest } => {
                 write!(f, "{} is not a known variable and is ignored; did you mean {nearest}?", shown(name))
             }
-            Self::Unused { variable, needed } => {
-                write!(f, "{variable} has no effect unless DYN_DISCOVERY_BACKEND is {needed}")
+            Self::Unused { variable, unless, needed } => {
+                write!(f, "{variable} has no effect unless {unless} is {needed}")
             }
         }
     }

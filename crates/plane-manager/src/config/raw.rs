@@ -56,6 +56,13 @@ variables! {
     nats_chunking NATS_CHUNKING = "DYN_NATS_CHUNKING";
     nats_request_timeout NATS_REQUEST_TIMEOUT = "DYN_NATS_REQUEST_TIMEOUT";
     nats_connect_timeout NATS_CONNECT_TIMEOUT = "DYN_NATS_CONNECT_TIMEOUT";
+    nats_delivery NATS_DELIVERY = "DYN_NATS_DELIVERY";
+    nats_store_max_bytes NATS_STORE_MAX_BYTES = "DYN_NATS_STORE_MAX_BYTES";
+    nats_store_max_age NATS_STORE_MAX_AGE = "DYN_NATS_STORE_MAX_AGE";
+    nats_store_replicas NATS_STORE_REPLICAS = "DYN_NATS_STORE_REPLICAS";
+    nats_duplicate_window NATS_DUPLICATE_WINDOW = "DYN_NATS_DUPLICATE_WINDOW";
+    nats_max_attempts NATS_MAX_ATTEMPTS = "DYN_NATS_MAX_ATTEMPTS";
+    nats_retry_delay NATS_RETRY_DELAY = "DYN_NATS_RETRY_DELAY";
     discovery_backend DISCOVERY_BACKEND = "DYN_DISCOVERY_BACKEND";
     static_instances STATIC_INSTANCES = "DYN_STATIC_INSTANCES";
     discovery_dir DISCOVERY_DIR = "DYN_DISCOVERY_DIR";

@@ -265,6 +265,31 @@ fn nats_subjects_and_limits() {
     }
 }
 
+#[test]
+fn nats_delivery() {
+    assert_eq!(nats(&[(raw::NATS_DELIVERY, "Core")]).store, None);
+    assert_eq!(nats(&[(raw::NATS_DELIVERY, "JetStream")]).store, Some(StoreSettings::default()));
+    refused(raw::NATS_DELIVERY, &["durable", "jetstream,core"]);
+    let stored = |vars: &[(&str, &str)]| nats(&[&[(raw::NATS_DELIVERY, "jetstream")], vars].concat()).store.unwrap();
+    assert_eq!(stored(&[(raw::NATS_STORE_MAX_BYTES, "2TiB")]).max_bytes, 2 << 40);
+    assert_eq!(stored(&[(raw::NATS_STORE_MAX_AGE, "12h")]).max_age, Duration::from_secs(43_200));
+    assert_eq!(stored(&[(raw::NATS_STORE_REPLICAS, "3")]).replicas, 3);
+    assert_eq!(stored(&[(raw::NATS_DUPLICATE_WINDOW, "10m")]).duplicate_window, Duration::from_secs(600));
+    // The default follows a lower age.
+    assert_eq!(stored(&[(raw::NATS_STORE_MAX_AGE, "60")]).duplicate_window, Duration::from_secs(60));
+    assert_eq!(stored(&[(raw::NATS_MAX_ATTEMPTS, "1")]).max_attempts, 1);
+    assert_eq!(stored(&[(raw::NATS_RETRY_DELAY, "50ms")]).retry_delay, Duration::from_millis(50));
+    refused(raw::NATS_STORE_MAX_BYTES, &["1", "2000TiB", "lots"]);
+    refused(raw::NATS_STORE_MAX_AGE, &["0", "400d", "old"]);
+    refused(raw::NATS_STORE_REPLICAS, &["0", "6", "two"]);
+    refused(raw::NATS_DUPLICATE_WINDOW, &["0", "8d"]);
+    refused(raw::NATS_MAX_ATTEMPTS, &["0", "1001"]);
+    refused(raw::NATS_RETRY_DELAY, &["0", "1h"]);
+    let unused =
+        ConfigWarning::Unused { variable: raw::NATS_MAX_ATTEMPTS, unless: raw::NATS_DELIVERY, needed: "jetstream" };
+    assert_eq!(read(&[(raw::NATS_MAX_ATTEMPTS, "1")]).unwrap().warnings, [unused]);
+}
+
 /// What the variables accept, the transport accepts.
 #[cfg(feature = "nats")]
 #[test]
@@ -361,7 +386,7 @@ fn a_variable_of_another_backend_is_a_warning() {
         (raw::NATS_INSTANCE_TTL, "1"),
         (raw::DISCOVERY_BACKEND, "mem"),
     ];
-    let unused = |variable, needed| ConfigWarning::Unused { variable, needed };
+    let unused = |variable, needed| ConfigWarning::Unused { variable, unless: raw::DISCOVERY_BACKEND, needed };
     let expected = [
         unused(raw::STATIC_INSTANCES, "static"),
         unused(DISCOVERY_DIR, "file"),

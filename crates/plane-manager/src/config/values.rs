@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Reads a duration as every variable is read: `10`, `0.5` (seconds), `200us`, `500ms`, `3s`, `2m`, `1h`; in any case, with
+/// Reads a duration as every variable is read: `10`, `0.5` (seconds), `200us`, `500ms`, `3s`, `2m`, `1h`, `7d`; in any case, with
 /// or without a space before the unit. `None` if it is none, or longer than a year.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
@@ -13,6 +13,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         "ms" => 1e-3,
         "m" | "min" => 60.0,
         "h" => 3600.0,
+        "d" => 86_400.0,
         _ => return None,
     };
     let seconds: f64 = number.parse().ok()?;
@@ -34,9 +35,11 @@ pub fn parse_size(text: &str) -> Option<usize> {
         "kb" => 1_000,
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
         "k" | "kib" => 1 << 10,
         "m" | "mib" => 1 << 20,
         "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
         _ => return None,
     };
     let number: u64 = number.parse().ok()?;
@@ -77,6 +80,7 @@ mod tests {
             ("1.5s", 1_500),
             ("2m", 120_000),
             ("1h", 3_600_000),
+            ("7d", 604_800_000),
             ("0", 0),
             ("1500us", 1),
         ] {
@@ -93,7 +97,7 @@ mod tests {
             "1.2.3",
             ".5",
             "5 minutes",
-            "1d",
+            "1w",
             "s",
             "9".repeat(400).as_str(),
         ] {
@@ -113,13 +117,14 @@ mod tests {
             ("32 MB", 32_000_000),
             ("64k", 65_536),
             ("1GiB", 1 << 30),
+            ("32TiB", 32 << 40),
             ("1kb", 1_000),
             ("7B", 7),
         ] {
             assert_eq!(parse_size(text), Some(expected), "{text}");
         }
         for text in
-            ["", "-1", "many", "1.5MiB", "32TiB", "32 M iB", "MiB", "99999999999999999999", "18446744073709551615k"]
+            ["", "-1", "many", "1.5MiB", "32PiB", "32 M iB", "MiB", "99999999999999999999", "18446744073709551615k"]
         {
             assert_eq!(parse_size(text), None, "{text:?}");
         }

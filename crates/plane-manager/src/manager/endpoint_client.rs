@@ -11,6 +11,7 @@ use super::known::Known;
 use super::retry::{ATTEMPTS, expired, may_go_elsewhere};
 use super::{Inner, IntoRequest};
 use crate::balance::InstancePicker;
+use crate::config::NATS_DELIVERY;
 use crate::discovery::{ANY_INSTANCE, InstanceSet};
 
 /// Calls one endpoint, whichever instance answers. Clones share the turns of the instances and the budget of retries.
@@ -99,7 +100,8 @@ impl EndpointClient {
     /// Calls the endpoint. Takes a [`Request`], or just a body.
     ///
     /// If no instance was ever seen, waits for the first up to the request timeout (`DYN_TCP_REQUEST_TIMEOUT`,
-    /// `DYN_NATS_REQUEST_TIMEOUT`) and the deadline of the request.
+    /// `DYN_NATS_REQUEST_TIMEOUT`) and the deadline of the request. With `DYN_NATS_DELIVERY=jetstream` the request is stored
+    /// instead, for whatever instance takes it, now or later.
     ///
     /// # Errors
     /// Any [`ErrorKind`]; `Unavailable` with [`Delivery::NotSent`] if there is no instance, `NotFound` if a
@@ -112,6 +114,9 @@ impl EndpointClient {
         if request.endpoint != *self.endpoint() {
             let what = format!("a client of {} cannot call {}", self.endpoint(), request.endpoint);
             return Err(Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what));
+        }
+        if let Some(store) = self.manager.transports.store() {
+            return self.send_stored(&store, request).await;
         }
         self.shared.budget.earn();
         self.shared.known.first(self.manager.config.request_timeout(), request.deadline).await?;
@@ -127,6 +132,18 @@ impl EndpointClient {
             (target, request) = self.another_try(spare, &tried).ok_or(error)?;
             tracing::debug!(endpoint = %self.endpoint(), "the call goes to another instance");
         }
+    }
+
+    /// Whoever takes the request out of the store runs it, now or later: it is not a matter of who is there.
+    async fn send_stored(&self, store: &Address, request: Request) -> Result<Response, Error> {
+        if self.pinned.or(request.instance).is_some() || self.shared.known.is_narrow() {
+            let what = format!(
+                "a stored request ({NATS_DELIVERY}=jetstream) goes to any instance of {}: it cannot name one",
+                self.endpoint()
+            );
+            return Err(Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what));
+        }
+        self.manager.transports.client(store)?.call(store, request).await
     }
 
     /// A copy of the request for another try, unless it can be sent only once, here or at all.

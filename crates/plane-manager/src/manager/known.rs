@@ -44,6 +44,11 @@ impl Known {
         &self.endpoint
     }
 
+    /// Whether only some of them are wanted.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.selection.is_narrow()
+    }
+
     /// Those that are known now; remembers whether there were any.
     pub(super) fn now(&self) -> InstanceSet {
         let all = self.watch.borrow().clone();

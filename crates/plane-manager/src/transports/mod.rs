@@ -19,7 +19,7 @@ use plane_core::{
 use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::config::{Config, REQUEST_PLANE};
+use crate::config::{Config, NATS_DELIVERY, REQUEST_PLANE};
 pub(crate) use reach::Reach;
 
 /// A server and the task that takes in what comes to it, if it has one.
@@ -57,6 +57,7 @@ impl Transports {
     /// `FailedPrecondition` for a transport that this build lacks, `InvalidArgument` for settings that cannot work.
     pub(crate) fn new(config: Arc<Config>, network: Option<MemNetwork>) -> Result<Self, Error> {
         check_mode(config.mode, network.is_some())?;
+        check_delivery(&config)?;
         Ok(Self {
             #[cfg(feature = "tcp")]
             tcp_config: config.tcp.client_config()?,
@@ -103,6 +104,11 @@ impl Transports {
     /// Which instances can be called from here.
     pub(crate) fn reach(&self) -> Reach {
         self.reach
+    }
+
+    /// Where requests are stored until they were answered; `None` if they go straight to a server.
+    pub(crate) fn store(&self) -> Option<Address> {
+        self.config.nats.store.as_ref().map(|_| Address::Nats(self.config.nats.prefix.as_str().into()))
     }
 
     /// The client that reaches this address.
@@ -172,6 +178,18 @@ fn check_mode(mode: Transport, has_network: bool) -> Result<(), Error> {
         Transport::Mem if has_network => Ok(()),
         mode => Err(missing(mode)),
     }
+}
+
+fn check_delivery(config: &Config) -> Result<(), Error> {
+    if config.nats.store.is_none() || config.mode == Transport::Nats {
+        return Ok(());
+    }
+    let mode = config.mode;
+    let what = format!(
+        "{NATS_DELIVERY}=jetstream stores requests on NATS, and this side is on {mode}: set {REQUEST_PLANE}=nats, or \
+         {NATS_DELIVERY}=core"
+    );
+    Err(Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what))
 }
 
 fn missing(mode: Transport) -> Error {

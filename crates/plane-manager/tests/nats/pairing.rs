@@ -46,3 +46,13 @@ async fn a_caller_that_knows_both_calls_both() {
         assert_eq!(answers, ["nats", "tcp"]);
     }
 }
+
+/// Stored requests need NATS; over TCP that is refused at start.
+#[test]
+fn stored_requests_over_tcp_are_refused_at_start() {
+    let vars = [("DYN_NATS_DELIVERY".to_owned(), "jetstream".to_owned())];
+    let config = plane_manager::Config::from_vars(vars, plane_manager::Strictness::Strict).unwrap();
+    let error = plane_manager::NetworkManager::builder().config(config).build().unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::InvalidArgument, Delivery::NotSent));
+    assert!(error.message().contains("DYN_NATS_DELIVERY") && error.message().contains("DYN_REQUEST_PLANE"), "{error}");
+}
