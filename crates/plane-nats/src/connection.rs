@@ -131,6 +131,8 @@ impl NatsConnection {
         let (losses, denied) = (self.shared.losses.clone(), self.shared.denied.clone());
         let mut options = ConnectOptions::new()
             .name("plane")
+            // Whatever is asked of NATS itself is answered there as well: a user may be allowed nothing else.
+            .custom_inbox_prefix(&config.inbox_prefix)
             .connection_timeout(config.connect_timeout)
             // Three of them unanswered make a lost connection: a frozen server is found about as fast as a dead peer.
             .ping_interval(config.keepalive_interval / 2)
@@ -159,7 +161,8 @@ impl NatsConnection {
     }
 
     /// Subjects that the server does not let this side use, from now on.
-    pub(crate) fn denied(&self) -> broadcast::Receiver<Arc<str>> {
+    #[must_use]
+    pub fn denied(&self) -> broadcast::Receiver<Arc<str>> {
         self.shared.denied.subscribe()
     }
 

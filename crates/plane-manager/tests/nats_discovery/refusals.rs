@@ -81,3 +81,53 @@ async fn make(server: &NatsServer, max_age: Duration) {
     let config = kv::Config { bucket: BUCKET.to_owned(), max_age, ..kv::Config::default() };
     async_nats::jetstream::new(client).create_key_value(config).await.unwrap();
 }
+
+/// A server whose only user may publish to these subjects, and hear what comes to an inbox of its own.
+fn strict(publish: &[&str]) -> (NatsServer, NatsDiscovery) {
+    let allowed: Vec<String> = publish.iter().map(|subject| format!("{subject:?}")).collect();
+    let configuration = format!(
+        "authorization {{ users: [{{ user: a, password: a, permissions: {{ publish: [{}], subscribe: [\"_INBOX_a.>\"] }} }}] }}\n",
+        allowed.join(", ")
+    );
+    let server = NatsServer::with(NatsServerOptions { configuration, ..NatsServerOptions::default() });
+    let url = server.url().replace("nats://", "nats://a:a@");
+    let config = NatsConfig::default().servers([url]).unwrap().inbox_prefix("_INBOX_a").unwrap();
+    let discovery = NatsDiscovery::new(NatsConnection::new(config), NatsDiscoveryConfig::default().ttl(TTL).unwrap());
+    (server, discovery)
+}
+
+/// What docs/nats.md lists is enough, for whatever discovery does.
+#[tokio::test]
+async fn the_documented_subjects_are_enough() {
+    let text = include_str!("../../../../docs/nats.md");
+    let (_, section) = text.split_once("## Discovery on NATS").expect("a section");
+    let listed = section.lines().filter_map(|line| line.strip_prefix("| `$")?.split_once('`'));
+    let listed: Vec<String> = listed.map(|(subject, _)| format!("${}", subject.replace("<bucket>", BUCKET))).collect();
+    assert!(listed.len() > 4, "{listed:?}");
+    let subjects: Vec<&str> = listed.iter().map(String::as_str).collect();
+    let (server, discovery) = strict(&subjects);
+    let mut watch = discovery.watch(&endpoint());
+    let one = discovery.publish(instance(1)).await.unwrap();
+    let _two = discovery.publish(instance(2)).await.unwrap();
+    assert_eq!(discovery.list().await.unwrap().len(), 2);
+    crate::place::until(&mut watch, |set| set.len() == 2).await;
+    drop(one);
+    discovery.flush().await;
+    assert_eq!(discovery.list().await.unwrap(), [instance(2)]);
+    tokio::time::sleep(2 * TTL).await;
+    assert_eq!(discovery.list().await.unwrap(), [instance(2)]);
+    assert_eq!(discovery.health(), Health::Ready);
+    let log = server.log().concat();
+    assert!(!log.contains("Violation"), "{log}");
+}
+
+/// Case E21 of the threats: what the user may not do is said, and is no timeout.
+#[tokio::test]
+async fn a_subject_that_is_not_allowed_is_named() {
+    for (allowed, named) in [(&["$JS.API.>"][..], "$KV.plane-instances."), (&["$KV.>"], "$JS.API.")] {
+        let (_server, discovery) = strict(allowed);
+        let began = Instant::now();
+        check(&discovery.publish(instance(1)).await.unwrap_err(), ErrorKind::PermissionDenied, named);
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    }
+}

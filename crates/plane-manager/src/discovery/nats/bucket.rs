@@ -7,13 +7,15 @@ use async_nats::Client;
 use async_nats::connection::State;
 use async_nats::jetstream::context::{Context, ContextBuilder};
 use async_nats::jetstream::kv::{self, Store};
+use bytes::Bytes;
 use plane_core::{Delivery, Error, ErrorKind};
 use plane_nats::NatsConnection;
 use tokio::sync::Mutex;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::config::NatsDiscoveryConfig;
 use super::keys::Keys;
-use super::refusal::{lacks_bucket, refuse};
+use super::refusal::{self, lacks_bucket, refuse};
 use crate::discovery::record::MAX_RECORD;
 
 /// How long the server may take to answer.
@@ -77,16 +79,40 @@ impl Bucket {
     }
 
     /// Stores a value of a key, whatever is there, and gives its revision. Makes the bucket anew if it was lost.
-    pub(super) async fn announce(&self, name: &str, value: Vec<u8>) -> Result<u64, Error> {
-        let value = bytes::Bytes::from(value);
-        let purpose = "announce an instance";
-        match self.open().await?.put(name, value.clone()).await {
-            Err(error) if lacks_bucket(&error) => {
-                let put = self.reopen().await?.put(name, value).await;
-                put.map_err(|error| refuse(&self.place(), purpose, error))
+    pub(super) async fn announce(&self, name: &str, value: Bytes) -> Result<u64, Error> {
+        let put = match self.open().await?.put(name, value.clone()).await {
+            Err(error) if lacks_bucket(&error) => self.reopen().await?.put(name, value).await,
+            put => put,
+        };
+        put.map_err(|error| refuse(&self.place(), "announce an instance", error))
+    }
+
+    /// The same outcome, or at once that NATS does not let this user do what it takes: no answer comes to that.
+    pub(super) async fn unless_denied<T>(&self, outcome: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let mut denied = self.connection.denied();
+        let refused = async {
+            loop {
+                match denied.recv().await {
+                    Ok(subject) if self.is_ours(&subject) => return refusal::denied(&self.place(), &subject),
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                    // The connection is gone, and with it what waits for an outcome.
+                    Err(RecvError::Closed) => std::future::pending().await,
+                }
             }
-            put => put.map_err(|error| refuse(&self.place(), purpose, error)),
+        };
+        tokio::select! {
+            biased;
+            outcome = outcome => outcome,
+            refused = refused => Err(refused),
         }
+    }
+
+    /// Whether discovery is what uses this subject.
+    fn is_ours(&self, subject: &str) -> bool {
+        let stream = format!("KV_{}", self.config.bucket);
+        subject.starts_with(&format!("$KV.{}.", self.config.bucket))
+            || subject.starts_with("$JS.") && subject.split('.').any(|token| token == stream)
+            || subject == "$JS.API.INFO"
     }
 
     /// Waits until a connection that is lost is there again; `false` at once if it is not lost.

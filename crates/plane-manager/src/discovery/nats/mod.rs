@@ -84,8 +84,9 @@ impl Discovery for NatsDiscovery {
 
     fn list(&self) -> BoxFuture<'_, Result<Vec<Instance>, Error>> {
         Box::pin(async move {
-            let entries = self.shared.bucket().open().await?.all().await?;
-            Ok(self.shared.decode(entries))
+            let bucket = self.shared.bucket();
+            let all = async { bucket.open().await?.all().await };
+            Ok(self.shared.decode(bucket.unless_denied(all).await?))
         })
     }
 

@@ -25,6 +25,13 @@ pub(super) fn unanswered(place: &str, purpose: &str, limit: std::time::Duration)
     Error::new(ErrorKind::Unavailable, Delivery::NotSent, what)
 }
 
+pub(super) fn denied(place: &str, subject: &str) -> Error {
+    let what = format!(
+        "NATS does not let this user use the subject {subject} ({place}); docs/nats.md lists those that discovery needs"
+    );
+    Error::new(ErrorKind::PermissionDenied, Delivery::NotSent, what)
+}
+
 /// Whether there is no such bucket.
 pub(super) fn lacks_bucket(error: &(dyn StdError + 'static)) -> bool {
     chain(error).any(|cause| {

@@ -38,7 +38,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
         }
         losses.mark_unchanged();
         let trouble = tokio::select! {
-            Err(error) = session(&shared, &mut failures) => error,
+            Err(error) = shared.bucket().unless_denied(session(&shared, &mut failures)) => error,
             _ = losses.changed() => lost(&shared),
         };
         shared.note(Err(trouble));

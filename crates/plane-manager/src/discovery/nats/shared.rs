@@ -99,15 +99,18 @@ impl Shared {
     pub(super) async fn publish(shared: &Arc<Self>, instance: Instance) -> Result<Published, Error> {
         let key = key(&instance);
         let record = Record { instance: instance.clone(), publisher: shared.publisher };
-        let value = record.encode().map_err(|error| {
+        let value = record.encode().map(Bytes::from).map_err(|error| {
             Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, error.to_string()).with_source(error)
         })?;
-        shared.reserve(&instance, &key, &Bytes::from(value.clone())).await?;
+        shared.reserve(&instance, &key, &value).await?;
         let (us, own) = (shared.clone(), key.clone());
         let published = Published::new(instance.clone(), move || us.withdraw(&own));
-        shared.bucket.open().await?;
-        shared.state.lock().own.sent(&key);
-        let revision = shared.bucket.announce(&name(&key), value).await?;
+        let announce = async {
+            shared.bucket.open().await?;
+            shared.state.lock().own.sent(&key);
+            shared.bucket.announce(&name(&key), value).await
+        };
+        let revision = shared.bucket.unless_denied(announce).await?;
         let mut state = shared.state.lock();
         state.own.stored(&key, revision);
         state.heard.forget(&key);
