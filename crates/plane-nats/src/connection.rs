@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use async_nats::client::PublishErrorKind;
 use async_nats::connection::State;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, ServerAddr, ServerError, Subject};
+use async_nats::rustls;
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, HeaderMap, ServerAddr, Subject};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use plane_core::{Delivery, Error, ErrorKind, Health};
 use tokio::sync::{OnceCell, broadcast, watch};
 
-use crate::config::NatsConfig;
+use crate::config::{NatsConfig, Tls};
 use crate::credentials::Credentials;
+use crate::events::Events;
 
 /// Reconnecting starts at this delay and doubles it, up to [`MAX_RECONNECT_DELAY`].
 const RECONNECT_DELAY: Duration = Duration::from_millis(50);
@@ -31,10 +33,7 @@ pub struct NatsConnection {
 struct Shared {
     config: NatsConfig,
     client: OnceCell<Client>,
-    /// How often the connection was lost.
-    losses: watch::Sender<u64>,
-    /// Subjects that the server does not let this side use.
-    denied: broadcast::Sender<Arc<str>>,
+    events: Arc<Events>,
 }
 
 /// A message on its way out.
@@ -50,9 +49,7 @@ impl NatsConnection {
     /// A connection with these settings. Nothing is opened yet.
     #[must_use]
     pub fn new(config: NatsConfig) -> Self {
-        let (losses, _) = watch::channel(0);
-        let (denied, _) = broadcast::channel(64);
-        Self { shared: Arc::new(Shared { config, client: OnceCell::new(), losses, denied }) }
+        Self { shared: Arc::new(Shared { config, client: OnceCell::new(), events: Arc::new(Events::new()) }) }
     }
 
     pub(crate) fn config(&self) -> &NatsConfig {
@@ -71,8 +68,9 @@ impl NatsConnection {
         let servers = self.servers();
         match self.shared.client.get().map(Client::connection_state) {
             // Made when it is first needed.
-            None | Some(State::Connected) => Health::Ready,
-            Some(_) => Health::Unavailable(format!("the connection to NATS at {servers} is lost; trying again")),
+            None => Health::Ready,
+            Some(State::Connected) => self.shared.events.health(&servers),
+            Some(_) => Health::Unavailable(self.shared.events.why_lost(&servers).1),
         }
     }
 
@@ -90,9 +88,8 @@ impl NatsConnection {
         if client.connection_state() == State::Connected {
             return Ok(());
         }
-        let servers = self.servers();
-        let what = format!("the connection to NATS at {servers} is lost; it is being made again");
-        Err(Error::new(ErrorKind::Unavailable, Delivery::NotSent, what))
+        let (kind, what) = self.shared.events.why_lost(&self.servers());
+        Err(Error::new(kind, Delivery::NotSent, what))
     }
 
     async fn connect(&self) -> Result<Client, Error> {
@@ -106,6 +103,7 @@ impl NatsConnection {
                 format!("{servers}: {error}; NatsConfig::servers takes nats://host:port"),
             )
         })?;
+        check_files(&config.tls)?;
         let options = authenticate(self.options(), config.effective_credentials()).await?;
         let connecting = options.connect(addresses);
         let connected = tokio::time::timeout(config.connect_timeout, connecting).await.map_err(|_| {
@@ -114,20 +112,14 @@ impl NatsConnection {
             refuse(ErrorKind::Unavailable, what)
         })?;
         connected.map_err(|error| {
-            let kind = match error.kind() {
-                ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
-                    ErrorKind::Unauthenticated
-                }
-                _ => ErrorKind::Unavailable,
-            };
-            let what = format!("cannot connect to NATS at {servers}: {error} (NatsConfig::servers, ::credentials)");
+            let (kind, what) = explain(&error, &servers);
             refuse(kind, what).with_source(error)
         })
     }
 
     fn options(&self) -> ConnectOptions {
         let config = &self.shared.config;
-        let (losses, denied) = (self.shared.losses.clone(), self.shared.denied.clone());
+        let events = self.shared.events.clone();
         let mut options = ConnectOptions::new()
             .name("plane")
             // Whatever is asked of NATS itself is answered there as well: a user may be allowed nothing else.
@@ -138,7 +130,7 @@ impl NatsConnection {
             .max_reconnects(None)
             .reconnect_delay_callback(reconnect_delay)
             .event_callback(move |event| {
-                note_event(&event, &losses, &denied);
+                events.note(&event);
                 std::future::ready(())
             });
         options = options.require_tls(config.tls.required);
@@ -154,15 +146,13 @@ impl NatsConnection {
     /// Tells when the connection is lost, from now on: the value is how often it was.
     #[must_use]
     pub fn losses(&self) -> watch::Receiver<u64> {
-        let mut losses = self.shared.losses.subscribe();
-        losses.mark_unchanged();
-        losses
+        self.shared.events.losses()
     }
 
     /// Subjects that the server does not let this side use, from now on.
     #[must_use]
     pub fn denied(&self) -> broadcast::Receiver<Arc<str>> {
-        self.shared.denied.subscribe()
+        self.shared.events.denied()
     }
 
     /// The largest payload with its headers that the server takes now.
@@ -261,6 +251,55 @@ async fn send(client: &Client, message: Outbound) -> Result<(), async_nats::clie
     }
 }
 
+/// The client library does not say which file it cannot read.
+fn check_files(tls: &Tls) -> Result<(), Error> {
+    let identity = tls.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
+    for path in tls.roots.iter().chain(identity) {
+        std::fs::File::open(path).map_err(|error| {
+            let what = format!("cannot read {} of NatsConfig::tls: {error}", path.display());
+            Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what).with_source(error)
+        })?;
+    }
+    Ok(())
+}
+
+/// What a failed connect means, and what may help.
+fn explain(error: &ConnectError, servers: &str) -> (ErrorKind, String) {
+    let cannot = format!("cannot connect to NATS at {servers}");
+    match (error.kind(), tls_error(error)) {
+        (kind @ (ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation), _) => {
+            let what =
+                format!("the NATS server at {servers} refuses this user: {kind}; correct NatsConfig::credentials");
+            (ErrorKind::Unauthenticated, what)
+        }
+        (ConnectErrorKind::Tls, _) => {
+            (ErrorKind::InvalidArgument, format!("{cannot}: {error}; correct the files of NatsConfig::tls"))
+        }
+        (_, Some(why @ rustls::Error::InvalidCertificate(_))) => {
+            let way_out = "the certificate must be for this name, and signed by one of Tls::roots of NatsConfig::tls";
+            (ErrorKind::Unauthenticated, format!("{cannot}: {why}; {way_out}"))
+        }
+        (_, Some(why @ rustls::Error::AlertReceived(_))) => {
+            let way_out = "Tls::identity of NatsConfig::tls must be a certificate that the server takes";
+            (ErrorKind::Unauthenticated, format!("{cannot}: {why}; {way_out}"))
+        }
+        (_, Some(why)) => {
+            let way_out = "does the server speak TLS? See Tls::required of NatsConfig::tls";
+            (ErrorKind::Unavailable, format!("{cannot}: {why}; {way_out}"))
+        }
+        (_, None) => (ErrorKind::Unavailable, format!("{cannot}: {error}; see NatsConfig::servers")),
+    }
+}
+
+/// What TLS found wrong, however deep it is.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    let inner = match error.downcast_ref::<std::io::Error>() {
+        Some(io) => io.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static)),
+        None => error.source(),
+    };
+    error.downcast_ref().or_else(|| tls_error(inner?))
+}
+
 async fn authenticate(options: ConnectOptions, credentials: &Credentials) -> Result<ConnectOptions, Error> {
     Ok(match credentials {
         Credentials::None => options,
@@ -279,32 +318,6 @@ fn reconnect_delay(attempts: usize) -> Duration {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
     let most = RECONNECT_DELAY.saturating_mul(1 << doublings).min(MAX_RECONNECT_DELAY);
     most.mul_f64(fastrand::f64())
-}
-
-fn note_event(event: &Event, losses: &watch::Sender<u64>, denied: &broadcast::Sender<Arc<str>>) {
-    match event {
-        Event::Disconnected | Event::Closed => {
-            tracing::warn!(%event, "the connection to NATS is lost");
-            losses.send_modify(|losses| *losses += 1);
-        }
-        Event::ServerError(ServerError::Other(text)) => {
-            tracing::warn!(error = %text, "the NATS server refuses something");
-            if let Some(subject) = denied_subject(text) {
-                // Nobody may be listening.
-                let _ = denied.send(subject.into());
-            }
-        }
-        Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) | Event::LameDuckMode => {
-            tracing::warn!(%event, "NATS needs attention");
-        }
-        Event::Connected | Event::Draining => tracing::debug!(%event, "NATS"),
-    }
-}
-
-/// The subject of an error such as `Permissions Violation for Publish to "a.b"`.
-fn denied_subject(text: &str) -> Option<&str> {
-    let rest = text.to_ascii_lowercase().starts_with("permissions violation").then_some(text)?;
-    rest.split('"').nth(1)
 }
 
 impl fmt::Debug for NatsConnection {
@@ -332,11 +345,5 @@ mod tests {
         let urls = ["nats://ann:p%40ss@one:4222", "tls://ann:p%40ss@two", "ann:p%40ss@three"];
         let connection = NatsConnection::new(NatsConfig::default().servers(urls).unwrap());
         assert_eq!(connection.servers(), "nats://one:4222, tls://two, nats://three");
-    }
-
-    #[test]
-    fn a_denied_subject_is_found() {
-        assert_eq!(denied_subject("Permissions Violation for Publish to \"a.b\""), Some("a.b"));
-        assert_eq!(denied_subject("something else \"a.b\""), None);
     }
 }

@@ -7,6 +7,7 @@
 //! - `config`: settings, each with its unit, default and range.
 //! - `flow`: the messages and credit of one direction of a call, as plain types.
 //! - `head`, `status`: what the headers of messages say, and how a call ends.
+//! - `events`: what the connection tells of itself.
 //! - `connection`: the connection to NATS, made when it is first needed.
 //! - `controls`: what is to be told of calls from places that cannot wait.
 //! - `client`: [`NatsClient`].
@@ -25,6 +26,8 @@ mod flow;
 mod head;
 
 mod status;
+
+mod events;
 
 mod connection;
 pub use connection::NatsConnection;

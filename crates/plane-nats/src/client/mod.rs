@@ -29,7 +29,7 @@ use plane_core::{
     Address, Body, BoxFuture, ClientStats, Delivery, DrainReport, Error, ErrorKind, Health, Request,
     RequestPlaneClient, Response, Transport, check_headers,
 };
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::{OnceCell, broadcast, oneshot};
 
 use self::answer::{Answer, Shared};
 use self::call::Call;
@@ -115,12 +115,15 @@ impl NatsClient {
         let client = self.connection.client().await?;
         self.reader
             .get_or_try_init(|| async {
+                // Before subscribing, so that a refusal is not missed.
+                let denied = self.connection.denied();
                 let inbox = client.subscribe(format!("{}.*", self.inbox)).await.map_err(|error| {
                     let what = format!("cannot listen for answers at {}: {error}", self.inbox);
                     Error::new(ErrorKind::Unavailable, Delivery::NotSent, what).with_source(error)
                 })?;
                 let (open, closing) = oneshot::channel();
-                tokio::spawn(read(self.connection.clone(), self.shared.clone(), self.inbox.clone(), inbox, closing));
+                let (connection, shared) = (self.connection.clone(), self.shared.clone());
+                tokio::spawn(read(connection, shared, self.inbox.clone(), (inbox, denied), closing));
                 Ok::<_, Error>(open)
             })
             .await?;
@@ -221,10 +224,10 @@ async fn read(
     connection: NatsConnection,
     shared: Arc<Shared>,
     inbox_subject: String,
-    mut inbox: Subscriber,
+    (mut inbox, mut denied): (Subscriber, broadcast::Receiver<Arc<str>>),
     mut closing: oneshot::Receiver<()>,
 ) {
-    let (mut losses, mut denied) = (connection.losses(), connection.denied());
+    let mut losses = connection.losses();
     let telling = shared.controls.run(&connection);
     tokio::pin!(telling);
     let watching = vigil::run(&connection, &shared, &inbox_subject);
@@ -247,6 +250,7 @@ async fn read(
                 }
                 shared.routes.fail_all(&shared.controls, disconnected);
                 shared.controls.clear();
+                shared.routes.hope();
             }
             subject = denied.recv() => {
                 if let Ok(subject) = subject {

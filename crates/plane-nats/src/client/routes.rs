@@ -31,6 +31,8 @@ pub(super) struct Routes {
 struct Table {
     calls: FxHashMap<u64, Arc<Call>>,
     closed: bool,
+    /// The NATS server does not let this side listen for answers.
+    deaf: bool,
 }
 
 impl Routes {
@@ -54,6 +56,9 @@ impl Routes {
         let mut table = self.table.lock();
         if table.closed {
             return Err(Error::new(ErrorKind::Cancelled, Delivery::NotSent, "the client is closed"));
+        }
+        if table.deaf {
+            return Err(deaf(Delivery::NotSent));
         }
         if table.calls.len() >= self.limit {
             let what = format!("{} calls are in flight, as many as may be (NatsConfig::max_calls)", self.limit);
@@ -141,10 +146,21 @@ impl Routes {
 
     /// Ends the calls to a subject that the NATS server does not let this side use.
     pub(super) fn deny(&self, subject: &str) {
+        if subject.strip_suffix(".*").is_some_and(|inbox| inbox.ends_with(&self.token)) {
+            self.table.lock().deaf = true;
+            for call in self.all() {
+                call.fail(deaf(Delivery::Unknown));
+            }
+        }
         for call in self.all().into_iter().filter(|call| call.subject.as_str() == subject) {
             let what = format!("the NATS server does not let this side publish to {subject}; see its permissions");
             call.fail(Error::new(ErrorKind::PermissionDenied, Delivery::NotExecuted, what));
         }
+    }
+
+    /// With a new connection, NATS says anew what it does not allow.
+    pub(super) fn hope(&self) {
+        self.table.lock().deaf = false;
     }
 
     pub(super) fn close(&self) {
@@ -181,6 +197,12 @@ impl Routes {
         let left = self.len();
         DrainReport::new(before.saturating_sub(left) as u64, left as u64)
     }
+}
+
+fn deaf(delivery: Delivery) -> Error {
+    let what = "the NATS server does not let this side listen for answers; see its permissions and \
+                NatsConfig::inbox_prefix";
+    Error::new(ErrorKind::PermissionDenied, delivery, what)
 }
 
 /// What a call ends with when the connection is lost.

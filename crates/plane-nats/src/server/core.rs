@@ -10,6 +10,7 @@ use plane_core::{
     Request, Status, check_token,
 };
 use rustc_hash::FxHashMap;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
@@ -25,6 +26,9 @@ use crate::subject::{self, Addressed};
 
 /// What a caller that names no credit may be sent.
 const DEFAULT_CREDIT: u32 = 1024 * 1024;
+
+/// Subjects that NATS does not let this side use.
+pub(super) type Denied = broadcast::Receiver<Arc<str>>;
 
 /// What a server and its driver share.
 #[derive(Debug)]
@@ -75,8 +79,9 @@ impl Core {
         &self.controls
     }
 
-    /// Sends a message to itself and waits until it comes: then NATS has handled everything before it.
-    pub(super) async fn hear_itself(&self) -> Result<(), Error> {
+    /// Sends a message to itself and waits until it comes: then NATS has handled everything before it. Fails if NATS
+    /// says before that that this server may not use one of these subjects, or its own.
+    pub(super) async fn hear_itself(&self, denied: &mut Denied, subjects: &[String]) -> Result<(), Error> {
         let nonce = fastrand::u64(..);
         let (heard, hearing) = oneshot::channel();
         self.probes.lock().insert(nonce, heard);
@@ -89,13 +94,31 @@ impl Core {
             let _ = hearing.await;
             Ok(())
         };
-        let result = tokio::time::timeout(limit, heard).await;
+        let result = tokio::select! {
+            biased;
+            error = self.denial(denied, subjects) => Ok(Err(error)),
+            heard = tokio::time::timeout(limit, heard) => heard,
+        };
         self.probes.lock().remove(&nonce);
         result.unwrap_or_else(|_| {
             let what =
                 format!("the server did not hear itself on NATS within {limit:?}; may it use {}.>?", self.address);
             Err(Error::new(ErrorKind::Unavailable, Delivery::NotSent, what))
         })
+    }
+
+    /// Waits until NATS says that this server may not use one of these subjects, or its own.
+    async fn denial(&self, denied: &mut Denied, subjects: &[String]) -> Error {
+        loop {
+            match denied.recv().await {
+                Ok(subject) if subject.starts_with(&self.address) || subjects.iter().any(|own| **own == *subject) => {
+                    let what = format!("the NATS server does not let this side use {subject}; see its permissions");
+                    return Error::new(ErrorKind::PermissionDenied, Delivery::NotSent, what);
+                }
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => std::future::pending().await,
+            }
+        }
     }
 
     /// Waits until everything has come in that NATS sent so far; it needs none of the server's subscriptions.

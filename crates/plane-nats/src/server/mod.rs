@@ -105,12 +105,14 @@ impl NatsServer {
     ///
     /// # Errors
     /// What connecting can fail with: [`ErrorKind::Unavailable`], [`ErrorKind::Unauthenticated`] or
-    /// [`ErrorKind::InvalidArgument`]; also `Unavailable` if the server does not hear itself in time.
+    /// [`ErrorKind::InvalidArgument`]; also [`ErrorKind::PermissionDenied`] if it may not use its own subjects, and
+    /// `Unavailable` if it does not hear itself in time.
     pub async fn bind(connection: &NatsConnection) -> Result<(Self, ServerDriver), Error> {
         let client = connection.client().await?;
         let config = connection.config();
         let id = config.server_id.unwrap_or_else(|| fastrand::u64(..));
         let address = subject::server_address(&config.prefix, id);
+        let mut denied = connection.denied();
         let own = client.subscribe(format!("{address}.>")).await.map_err(|error| cannot_listen(&address, &error))?;
         let core = Arc::new(Core::new(connection.clone(), address, Endpoints::new(config.admission)));
         let (listeners, new_listeners) = mpsc::channel(NEW_LISTENERS);
@@ -123,7 +125,7 @@ impl NatsServer {
         };
         let (server, mut driver) = (Self { core, listeners, closing, driven }, ServerDriver(Box::pin(driver)));
         tokio::select! {
-            heard = server.core.hear_itself() => heard?,
+            heard = server.core.hear_itself(&mut denied, &[]) => heard?,
             () = &mut driver => return Err(lost()),
         }
         Ok((server, driver))
@@ -138,8 +140,10 @@ impl NatsServer {
         let subscribe = async |subject: String| {
             client.queue_subscribe(subject, QUEUE.to_owned()).await.map_err(|error| cannot_listen(prefix, &error))
         };
-        let any = subscribe(subject::call(prefix, endpoint, None)).await?;
-        let this = subscribe(subject::call(prefix, endpoint, Some(*id))).await?;
+        let mut denied = self.core.connection().denied();
+        let subjects = [subject::call(prefix, endpoint, None), subject::call(prefix, endpoint, Some(*id))];
+        let any = subscribe(subjects[0].clone()).await?;
+        let this = subscribe(subjects[1].clone()).await?;
         let (registered, unregistered) = oneshot::channel();
         let calls = Feed { any, this, unregistered };
         let (found, unregistered) = oneshot::channel();
@@ -147,7 +151,10 @@ impl NatsServer {
         let questions = service.listen(client, unregistered).await.map_err(|error| cannot_listen("$SRV", &error))?;
         self.listeners.send(Listener { calls, questions }).await.map_err(|_| lost())?;
         // NATS handles what one connection sends in order: what comes back was sent after the subscriptions.
-        self.core.hear_itself().await?;
+        self.core.hear_itself(&mut denied, &subjects).await?;
+        // What NATS refuses it says before, but the client library tells of it in a task of its own: it has had time for
+        // that when another message has come. Were it later still, `health` tells.
+        self.core.hear_itself(&mut denied, &subjects).await?;
         Ok([registered, found])
     }
 }

@@ -83,6 +83,12 @@ impl NatsServer {
         self.signal(Signal::CONT);
     }
 
+    /// Asks the server to shut down the gentle way: it takes no new connections, says so, and closes the others one by
+    /// one.
+    pub fn start_lame_duck_mode(&self) {
+        self.signal(Signal::USR2);
+    }
+
     /// Asks the server to end in order, and waits for its end.
     pub fn stop(&mut self) {
         self.signal(Signal::TERM);
@@ -124,6 +130,15 @@ impl NatsServer {
     /// As [`restart`](Self::restart).
     pub fn restart_with_max_payload(&mut self, bytes: usize) {
         self.options.max_payload = Some(bytes);
+        self.restart();
+    }
+
+    /// Starts the server again with other lines in its configuration file, for example another password.
+    ///
+    /// # Panics
+    /// As [`restart`](Self::restart).
+    pub fn restart_with_configuration(&mut self, configuration: &str) {
+        configuration.clone_into(&mut self.options.configuration);
         self.restart();
     }
 
