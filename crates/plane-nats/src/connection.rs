@@ -19,6 +19,9 @@ use crate::config::{NatsConfig, Tls};
 use crate::credentials::Credentials;
 use crate::events::Events;
 
+/// Messages of one subscription that wait to be taken in. It costs nothing until they come.
+const SUBSCRIPTION_CAPACITY: usize = 1 << 20;
+
 /// Reconnecting starts at this delay and doubles it, up to [`MAX_RECONNECT_DELAY`].
 const RECONNECT_DELAY: Duration = Duration::from_millis(50);
 
@@ -124,6 +127,8 @@ impl NatsConnection {
             .name("plane")
             // Whatever is asked of NATS itself is answered there as well: a user may be allowed nothing else.
             .custom_inbox_prefix(&config.inbox_prefix)
+            // Credit limits what comes to a client, not a number of messages; what comes beyond this would be lost.
+            .subscription_capacity(SUBSCRIPTION_CAPACITY)
             .connection_timeout(config.connect_timeout)
             // Three of them unanswered make a lost connection: a frozen server is found about as fast as a dead peer.
             .ping_interval(config.keepalive_interval / 2)

@@ -1,0 +1,7 @@
+//! What holds on NATS alone: plain clients, the server's limits, and a server that breaks.
+
+mod apart;
+mod calls;
+mod limits;
+mod outages;
+mod world;
