@@ -28,7 +28,7 @@ Answers go to stdout; logs and progress go to stderr.
 
 Environment:
   DYN_REQUEST_PLANE      what carries calls: tcp (default) or nats
-  DYN_DISCOVERY_BACKEND  where instances are found: file (default), static or mem
+  DYN_DISCOVERY_BACKEND  where instances are found: file (default), nats, static or mem
   DYN_TCP_*              settings of calls over TCP, see docs/configuration.md
   NATS_SERVER            NATS servers, nats://localhost:4222 if not set; NATS_AUTH_*, NATS_TLS_* and
                          DYN_NATS_* beside it

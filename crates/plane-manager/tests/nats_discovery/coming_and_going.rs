@@ -6,7 +6,9 @@ use plane_core::ErrorKind;
 use plane_manager::{Discovery, NatsDiscovery, NatsDiscoveryConfig};
 use plane_testkit::nats::NatsServer;
 
-use crate::place::{TTL, Worker, backend, bucket, connection, endpoint, ids, instance, until, until_renewed};
+use crate::place::{
+    TTL, Worker, backend, bucket, connection, endpoint, ids, instance, until, until_deleted, until_renewed,
+};
 
 #[tokio::test]
 async fn instances_come_and_go_between_backends() {
@@ -41,6 +43,21 @@ async fn who_comes_late_finds_those_who_were_there() {
     here.flush().await;
     let there = backend(&server);
     assert_eq!(until(&mut there.watch(&endpoint()), |set| !set.is_empty()).await, [1]);
+}
+
+/// The last that is heard of a backend is what it withdrew.
+#[tokio::test]
+async fn a_backend_that_is_dropped_still_withdraws() {
+    let server = NatsServer::start();
+    let (here, there) = (backend(&server), backend(&server));
+    let mut watch = there.watch(&endpoint());
+    let one = here.publish(instance(1)).await.unwrap();
+    until(&mut watch, |set| set.len() == 1).await;
+    let bucket = bucket(&server).await;
+    drop(one);
+    drop(here);
+    until(&mut watch, |set| set.is_empty()).await;
+    until_deleted(&bucket, &instance(1)).await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_nats::jetstream::kv::Store;
+use async_nats::jetstream::kv::{Operation, Store};
 use plane_core::{Address, EndpointId, Health, Instance, InstanceId};
 use plane_manager::{Discovery, InstanceSet, InstanceWatch, NatsDiscovery, NatsDiscoveryConfig, Published};
 use plane_nats::{NatsConfig, NatsConnection};
@@ -69,6 +69,15 @@ pub(crate) async fn until_renewed(bucket: &Store, instance: &Instance, times: us
     let name = format!("{}.{}", instance.endpoint, instance.id);
     let renewals = bucket.watch(name).await.unwrap().take(times).for_each(|_| std::future::ready(()));
     tokio::time::timeout(PATIENCE, renewals).await.expect("in time");
+}
+
+/// Waits until the key was deleted, rather than left to expire.
+pub(crate) async fn until_deleted(bucket: &Store, instance: &Instance) {
+    use futures_util::StreamExt;
+    let name = format!("{}.{}", instance.endpoint, instance.id);
+    let mut changes = bucket.watch_with_history(name).await.unwrap();
+    let deleted = async { while changes.next().await.unwrap().unwrap().operation != Operation::Delete {} };
+    tokio::time::timeout(PATIENCE, deleted).await.expect("in time");
 }
 
 /// A process that announces instances and can die without a word: dropping it stops all of it, and withdraws nothing.

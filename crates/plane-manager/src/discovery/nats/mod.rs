@@ -27,7 +27,7 @@ use std::sync::{Arc, OnceLock};
 
 use plane_core::{BoxFuture, EndpointId, Error, Health, Instance};
 use plane_nats::NatsConnection;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Discovery, InstanceWatch, Published};
 pub use config::NatsDiscoveryConfig;
@@ -44,10 +44,12 @@ use shared::Shared;
 /// id does. Whoever announced it before keeps quiet and logs a warning.
 ///
 /// Nothing is connected before the first [`publish`](Discovery::publish), [`list`](Discovery::list) or
-/// [`watch`](Discovery::watch). The first and the last spawn one task that keeps both going; it ends when this is dropped.
+/// [`watch`](Discovery::watch). The first and the last spawn one task that keeps both going. When this is dropped it still
+/// tells what was withdrawn, for five seconds at most, and ends; what is announced then expires.
 pub struct NatsDiscovery {
     shared: Arc<Shared>,
-    driver: OnceLock<AbortOnDropHandle<()>>,
+    /// Cancels the task.
+    driver: OnceLock<DropGuard>,
 }
 
 impl NatsDiscovery {
@@ -58,7 +60,11 @@ impl NatsDiscovery {
     }
 
     fn drive(&self) {
-        self.driver.get_or_init(|| AbortOnDropHandle::new(tokio::spawn(session::drive(self.shared.clone()))));
+        self.driver.get_or_init(|| {
+            let dropped = CancellationToken::new();
+            tokio::spawn(session::drive(self.shared.clone(), dropped.clone()));
+            dropped.drop_guard()
+        });
     }
 }
 

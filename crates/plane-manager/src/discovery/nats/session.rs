@@ -8,8 +8,10 @@ use async_nats::jetstream::kv::{Entry, Watch, WatcherError};
 use futures_util::stream::{self, ReadyChunks};
 use futures_util::{StreamExt, TryStreamExt};
 use plane_core::{Delivery, Error, ErrorKind};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
 
+use super::bucket::ANSWER;
 use super::keys::{AT_ONCE, Keys};
 use super::record::name;
 use super::shared::Shared;
@@ -28,8 +30,18 @@ const LONGEST_PERIOD: Duration = Duration::from_secs(5);
 /// Changes that are taken over as one, at most.
 const BATCH: usize = 1_000;
 
+/// Keeps both going until its backend is `dropped`; what was withdrawn by then is still told, if that can be done now.
+pub(super) async fn drive(shared: Arc<Shared>, dropped: CancellationToken) {
+    dropped.run_until_cancelled(run(&shared)).await;
+    let farewell = async { tell_withdrawals(&shared, &shared.bucket().open().await?).await };
+    if !shared.withdrawn().is_empty() {
+        // Whoever is not told sees it expire.
+        let _ = timeout(ANSWER, farewell).await;
+    }
+}
+
 /// Runs one session after the other, each until something goes wrong.
-pub(super) async fn drive(shared: Arc<Shared>) {
+async fn run(shared: &Shared) {
     let mut losses = shared.bucket().connection().losses();
     let mut failures = 0;
     loop {
@@ -38,8 +50,8 @@ pub(super) async fn drive(shared: Arc<Shared>) {
         }
         losses.mark_unchanged();
         let trouble = tokio::select! {
-            Err(error) = shared.bucket().unless_denied(session(&shared, &mut failures)) => error,
-            _ = losses.changed() => lost(&shared),
+            Err(error) = shared.bucket().unless_denied(session(shared, &mut failures)) => error,
+            _ = losses.changed() => lost(shared),
         };
         shared.note(Err(trouble));
         if !shared.bucket().reconnected().await {
@@ -101,14 +113,8 @@ impl Session<'_> {
 
     /// Tells others of what was withdrawn, and begins to watch once somebody wants to know.
     async fn catch_up(&mut self) -> Result<(), Error> {
-        let (shared, keys) = (self.shared, &self.keys);
-        let tell = async |(key, revision): (Key, Option<u64>)| {
-            keys.delete(&name(&key), revision, shared.publisher()).await?;
-            shared.told(&key);
-            Ok::<(), Error>(())
-        };
-        stream::iter(shared.withdrawn()).map(tell).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-        if self.watch.is_none() && shared.is_watched() {
+        tell_withdrawals(self.shared, &self.keys).await?;
+        if self.watch.is_none() && self.shared.is_watched() {
             self.watch_anew().await?;
         }
         Ok(())
@@ -167,6 +173,15 @@ impl Session<'_> {
     fn patience(&self) -> Duration {
         (self.keys.ttl() / 2).min(LONGEST_PERIOD)
     }
+}
+
+async fn tell_withdrawals(shared: &Shared, keys: &Keys) -> Result<(), Error> {
+    let tell = async |(key, revision): (Key, Option<u64>)| {
+        keys.delete(&name(&key), revision, shared.publisher()).await?;
+        shared.told(&key);
+        Ok::<(), Error>(())
+    };
+    stream::iter(shared.withdrawn()).map(tell).buffer_unordered(AT_ONCE).try_collect().await
 }
 
 /// The next changes, `None` if there are no more; it waits for ever while nothing is watched.
