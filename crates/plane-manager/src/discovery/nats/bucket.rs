@@ -18,8 +18,8 @@ use super::keys::Keys;
 use super::refusal::{self, lacks_bucket, refuse};
 use crate::discovery::record::MAX_RECORD;
 
-/// How long the server may take to answer.
-pub(super) const ANSWER: Duration = Duration::from_secs(5);
+/// How long the server may take to answer: one that makes a bucket on a busy disk takes seconds.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// The bucket of these settings on this connection.
 #[derive(Debug)]

@@ -125,6 +125,11 @@ impl Keys {
         }
     }
 
+    /// The error of renewals that were not all answered in time.
+    pub(super) fn unrenewed(&self, in_time: Duration) -> Error {
+        unanswered(&self.place, "renew the instances", in_time)
+    }
+
     /// The error of a watch that ended.
     pub(super) fn unwatched(&self, error: impl std::error::Error + Send + Sync + 'static) -> Error {
         refuse(&self.place, "watch the instances any longer", error)

@@ -11,7 +11,6 @@ use plane_core::{Delivery, Error, ErrorKind};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::bucket::ANSWER;
 use super::keys::{AT_ONCE, Keys};
 use super::record::name;
 use super::shared::Shared;
@@ -27,6 +26,9 @@ const RETURN: Duration = Duration::from_secs(10);
 /// The bucket is looked after at least this often.
 const LONGEST_PERIOD: Duration = Duration::from_secs(5);
 
+/// How long a backend that was dropped goes on to tell what was withdrawn.
+const FAREWELL: Duration = Duration::from_secs(5);
+
 /// Changes that are taken over as one, at most.
 const BATCH: usize = 1_000;
 
@@ -36,7 +38,7 @@ pub(super) async fn drive(shared: Arc<Shared>, dropped: CancellationToken) {
     let farewell = async { tell_withdrawals(&shared, &shared.bucket().open().await?).await };
     if !shared.withdrawn().is_empty() {
         // Whoever is not told sees it expire.
-        let _ = timeout(ANSWER, farewell).await;
+        let _ = timeout(FAREWELL, farewell).await;
     }
 }
 
@@ -147,7 +149,10 @@ impl Session<'_> {
             shared.renewed(&key, renewal);
             Ok::<(), Error>(())
         };
-        stream::iter(shared.stored()).map(renew).buffer_unordered(AT_ONCE).try_collect::<()>().await
+        let all = stream::iter(shared.stored()).map(renew).buffer_unordered(AT_ONCE).try_collect::<()>();
+        // An answer that never comes must not keep them from being renewed in time.
+        let in_time = keys.ttl() * 2 / 3;
+        timeout(in_time, all).await.unwrap_or_else(|_| Err(keys.unrenewed(in_time)))
     }
 
     /// Forgets those that were not heard of in time, if the bucket says so as well: one that was only missed is there.
