@@ -6,7 +6,7 @@ use plane_core::ErrorKind;
 use plane_manager::{Discovery, InstanceWatch, NatsDiscovery, Published};
 use plane_testkit::nats::NatsServer;
 
-use crate::place::{BUCKET, TTL, Worker, backend, bucket, endpoint, ids, instance, until, until_deleted, until_ready};
+use crate::place::{BUCKET, TTL, Worker, backend, endpoint, ids, instance, until, until_ready};
 
 /// A frontend that knows instance 1, which lives through everything, and instance 2 of another worker.
 struct Deployment {
@@ -115,26 +115,6 @@ async fn a_frozen_server_forgets_nobody() {
     deployment.kill_mortal();
     deployment.outlast().await;
     deployment.server.thaw();
-    deployment.reconciles().await;
-    deployment.goes_on().await;
-}
-
-/// What could not be announced in time does not appear later on.
-#[tokio::test]
-async fn an_announcement_in_vain_leaves_nothing_behind() {
-    let mut deployment = Deployment::start().await;
-    deployment.server.freeze();
-    // It takes the system a moment to stop all threads of the server.
-    let refused = loop {
-        match deployment.living.publish(instance(3)).await {
-            Ok(early) => early.withdraw(),
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(refused.kind(), ErrorKind::Unavailable);
-    deployment.server.thaw();
-    until_deleted(&bucket(&deployment.server).await, &instance(3)).await;
-    deployment.kill_mortal();
     deployment.reconciles().await;
     deployment.goes_on().await;
 }
