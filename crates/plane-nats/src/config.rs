@@ -6,6 +6,7 @@ use std::time::Duration;
 use plane_core::{AdmissionLimits, ConfigError, HeaderLimits};
 
 use crate::credentials::{Credentials, split_url, without_secrets};
+use crate::delivery::NatsDelivery;
 use crate::subject::is_subject;
 
 /// TLS between this side and the NATS server.
@@ -31,6 +32,7 @@ pub struct NatsConfig {
     url_credentials: Credentials,
     pub(crate) tls: Tls,
     pub(crate) prefix: String,
+    pub(crate) delivery: NatsDelivery,
     pub(crate) inbox_prefix: String,
     pub(crate) max_message: usize,
     pub(crate) chunking: bool,
@@ -54,6 +56,7 @@ impl Default for NatsConfig {
             url_credentials: Credentials::None,
             tls: Tls::default(),
             prefix: "plane".to_owned(),
+            delivery: NatsDelivery::Core,
             inbox_prefix: "_INBOX".to_owned(),
             max_message: 16 * MIB,
             chunking: true,
@@ -123,6 +126,13 @@ impl NatsConfig {
         let accepted = "one to eight tokens of A-Z a-z 0-9 _ - with dots between them";
         self.prefix = ConfigError::check(is_subject(prefix), "prefix", prefix.to_owned(), accepted)?;
         Ok(self)
+    }
+
+    /// How requests reach their servers; straight away and unstored by default.
+    #[must_use]
+    pub fn delivery(mut self, delivery: NatsDelivery) -> Self {
+        self.delivery = delivery;
+        self
     }
 
     /// What the subject of this side's inbox begins with; `_INBOX` by default. A token of its own for each connection

@@ -154,6 +154,11 @@ impl NatsConnection {
         self.shared.events.losses()
     }
 
+    /// Tells when the connection is made, from now on; subscriptions are made again before it.
+    pub(crate) fn connects(&self) -> watch::Receiver<u64> {
+        self.shared.events.connects()
+    }
+
     /// Subjects that the server does not let this side use, from now on.
     #[must_use]
     pub fn denied(&self) -> broadcast::Receiver<Arc<str>> {

@@ -15,6 +15,8 @@ const KEPT_DENIALS: usize = 64;
 pub(crate) struct Events {
     /// How often the connection was lost.
     losses: watch::Sender<u64>,
+    /// How often it was made.
+    connects: watch::Sender<u64>,
     /// Subjects that the server does not let this side use.
     denied: broadcast::Sender<Arc<str>>,
     trouble: Mutex<Trouble>,
@@ -34,8 +36,9 @@ struct Trouble {
 impl Events {
     pub(crate) fn new() -> Self {
         let (losses, _) = watch::channel(0);
+        let (connects, _) = watch::channel(0);
         let (denied, _) = broadcast::channel(KEPT_DENIALS);
-        Self { losses, denied, trouble: Mutex::default() }
+        Self { losses, connects, denied, trouble: Mutex::default() }
     }
 
     /// Tells when the connection is lost, from now on.
@@ -43,6 +46,13 @@ impl Events {
         let mut losses = self.losses.subscribe();
         losses.mark_unchanged();
         losses
+    }
+
+    /// Tells when the connection is made, from now on.
+    pub(crate) fn connects(&self) -> watch::Receiver<u64> {
+        let mut connects = self.connects.subscribe();
+        connects.mark_unchanged();
+        connects
     }
 
     /// Subjects that the server does not let this side use, from now on.
@@ -82,6 +92,7 @@ impl Events {
             Event::Connected => {
                 tracing::debug!("connected to NATS");
                 *self.trouble.lock() = Trouble::default();
+                self.connects.send_modify(|connects| *connects += 1);
             }
             Event::Disconnected | Event::Closed => {
                 tracing::warn!(%event, "the connection to NATS is lost");

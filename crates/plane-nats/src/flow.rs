@@ -104,6 +104,12 @@ impl Incoming {
         }
     }
 
+    /// Forgets what has come: the other side begins anew.
+    pub(crate) fn restart(&mut self) {
+        let Self { window, slack, max_message, closed, .. } = *self;
+        *self = Self { window, slack, closed, ..Self::new(0, 0, max_message) };
+    }
+
     /// Takes one payload in.
     ///
     /// # Errors

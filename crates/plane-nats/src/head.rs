@@ -1,4 +1,4 @@
-//! What the headers of messages say (docs/nats.md, "Requests", "Answers" and "Control").
+//! What the headers of messages say (docs/nats.md, "Requests", "Answers", "Control" and "Durable delivery").
 //!
 //! The plane's own headers begin with `Plane-`; all others but `Nats-` are the application's and pass unchanged.
 
@@ -23,6 +23,14 @@ pub(crate) const NOT_EXECUTED: HeaderName = HeaderName::from_static("Plane-Not-E
 pub(crate) const BEAT: HeaderName = HeaderName::from_static("Plane-Beat");
 pub(crate) const STOP: HeaderName = HeaderName::from_static("Plane-Stop");
 pub(crate) const ABORT: HeaderName = HeaderName::from_static("Plane-Abort");
+pub(crate) const REPLY: HeaderName = HeaderName::from_static("Plane-Reply");
+pub(crate) const ATTEMPT: HeaderName = HeaderName::from_static("Plane-Attempt");
+pub(crate) const AGAIN: HeaderName = HeaderName::from_static("Plane-Again");
+pub(crate) const GIVEN_BACK: HeaderName = HeaderName::from_static("Plane-Given-Back");
+pub(crate) const ORIGIN: HeaderName = HeaderName::from_static("Plane-Origin");
+pub(crate) const DEAD_SEQUENCE: HeaderName = HeaderName::from_static("Plane-Dead-Sequence");
+pub(crate) const DEAD_ATTEMPTS: HeaderName = HeaderName::from_static("Plane-Dead-Attempts");
+pub(crate) const MESSAGE_ID: HeaderName = HeaderName::from_static("Nats-Msg-Id");
 pub(crate) const SERVICE_ERROR: HeaderName = HeaderName::from_static("Nats-Service-Error");
 pub(crate) const SERVICE_ERROR_CODE: HeaderName = HeaderName::from_static("Nats-Service-Error-Code");
 
@@ -72,7 +80,7 @@ pub(crate) fn application(from: &HeaderMap) -> Headers {
     let mut headers = Headers::new();
     for (name, values) in from.iter() {
         let text: &str = name.as_ref();
-        if is_ours(text) {
+        if !is_application(text) {
             continue;
         }
         let Ok(name) = http::HeaderName::from_bytes(text.as_bytes()) else { continue };
@@ -85,9 +93,10 @@ pub(crate) fn application(from: &HeaderMap) -> Headers {
     headers
 }
 
-fn is_ours(name: &str) -> bool {
+/// Whether a header is the application's: neither the plane's own nor one of NATS.
+pub(crate) fn is_application(name: &str) -> bool {
     let starts = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
-    starts("plane-") || starts("nats-")
+    !starts("plane-") && !starts("nats-")
 }
 
 /// NATS trims the spaces around a value; one that has some is put between marks that no value can have otherwise.

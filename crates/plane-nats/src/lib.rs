@@ -4,11 +4,13 @@
 //! In reading order; a module uses only what stands above it.
 //! - `subject`: subjects, made of checked names only.
 //! - `credentials`: who this side is to the NATS server, and how that is kept out of what is shown.
+//! - `delivery`: how requests reach their servers, stored or not.
 //! - `config`: settings, each with its unit, default and range.
 //! - `flow`: the messages and credit of one direction of a call, as plain types.
 //! - `head`, `status`: what the headers of messages say, and how a call ends.
 //! - `events`: what the connection tells of itself.
 //! - `connection`: the connection to NATS, made when it is first needed.
+//! - `durable`: requests that are stored until they were answered.
 //! - `controls`: what is to be told of calls from places that cannot wait.
 //! - `client`: [`NatsClient`].
 //! - `server`: [`NatsServer`].
@@ -17,6 +19,9 @@ mod subject;
 
 mod credentials;
 pub use credentials::Credentials;
+
+mod delivery;
+pub use delivery::{NatsDelivery, Storage, StoreConfig};
 
 mod config;
 pub use config::{NatsConfig, Tls};
@@ -31,6 +36,9 @@ mod events;
 
 mod connection;
 pub use connection::NatsConnection;
+
+mod durable;
+pub use durable::{DeadLetter, ReplayFrom, Replayed, RequestStore, StoreStats};
 
 mod controls;
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use plane_core::{Body, Code, Delivery, Error, ErrorKind, Headers, Response, Status};
 
+use super::runs::{Run, Runs};
 use crate::flow::{Incoming, Outgoing, Waiter};
 use crate::head;
 use crate::status::End;
@@ -38,6 +39,8 @@ struct State {
     is_ended: bool,
     outgoing: Outgoing,
     caller: Waiter,
+    /// The runs of its request, if that is stored.
+    runs: Option<Runs>,
 }
 
 /// What a message about a call means to whoever took it in.
@@ -69,8 +72,15 @@ impl Call {
             is_ended: false,
             outgoing: Outgoing::default(),
             caller: Waiter::default(),
+            runs: None,
         };
         Self { id, subject, state: Mutex::new(state) }
+    }
+
+    /// The same, of a request that is stored.
+    pub(super) fn stored(mut self) -> Self {
+        self.state.get_mut().runs = Some(Runs::default());
+        self
     }
 
     pub(super) fn control(&self) -> Option<Subject> {
@@ -88,6 +98,35 @@ impl Call {
         drop(state);
         wakers.into_iter().flatten().for_each(Waker::wake);
         heard
+    }
+
+    /// Takes in what was kept of the end of a stored request.
+    pub(super) fn take_kept(&self, headers: &HeaderMap, payload: Bytes) {
+        let mut state = self.state.lock();
+        if state.is_ended {
+            return;
+        }
+        match End::decode(headers, &payload) {
+            Some(end) => state.take_end(end, headers),
+            None => state.take_plain(headers, payload),
+        }
+        let wakers = state.wakers();
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Whether its answer may still come after the connection was lost.
+    pub(super) fn outlives_connection(&self) -> bool {
+        let state = self.state.lock();
+        state.runs.is_some() && !state.begun
+    }
+
+    /// The server that answers is gone, says NATS.
+    pub(super) fn lose_server(&self, error: Error) {
+        let is_run_again = self.state.lock().is_run_again();
+        if !is_run_again {
+            self.fail(error);
+        }
     }
 
     /// Ends the call from this side, unless it has ended.
@@ -116,6 +155,10 @@ impl Call {
     /// When the call is given up if the server says nothing.
     pub(super) fn silent_until(&self, request_timeout: Duration, keepalive: Duration) -> (Instant, bool) {
         let state = self.state.lock();
+        if state.is_run_again() {
+            // A request whose server died is run again by another, whenever there is one.
+            return (Instant::now() + keepalive, true);
+        }
         let patience = if state.accepted { keepalive } else { request_timeout };
         (state.heard + patience, state.accepted)
     }
@@ -151,6 +194,9 @@ impl Call {
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> (Poll<Next>, Option<(Subject, u32)>) {
         let mut state = self.state.lock();
         let message = state.incoming.pop();
+        if let (Some(_), Some(runs)) = (&message, &mut state.runs) {
+            runs.is_read = true;
+        }
         let credit = if state.is_ended { None } else { state.incoming.take_credit() };
         let credit = state.control.clone().zip(credit);
         let next = match (message, state.end.take()) {
@@ -198,6 +244,16 @@ impl Call {
         (state.outgoing.payloads, state.outgoing.messages)
     }
 
+    /// Whether an answer has begun, or the call has ended.
+    pub(super) fn poll_heard(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if state.begun || state.is_ended {
+            return Poll::Ready(());
+        }
+        state.outgoing.waiter.wait(cx);
+        Poll::Pending
+    }
+
     /// Whether the call has ended, whatever was read of it.
     pub(super) fn poll_ended(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
@@ -219,14 +275,21 @@ impl State {
     fn take(&mut self, message: Message) -> Heard {
         self.heard = Instant::now();
         if message.status == Some(StatusCode::NO_RESPONDERS) {
-            self.finish(Err(self.nobody()));
+            if self.is_run_again() {
+                self.control = None;
+            } else {
+                self.finish(Err(self.nobody()));
+            }
             return Heard::GoesOn;
         }
         self.accepted = true;
+        let headers = message.headers.unwrap_or_default();
+        if !self.is_current(&headers) {
+            return Heard::GoesOn;
+        }
         if message.reply.is_some() {
             self.control = message.reply;
         }
-        let headers = message.headers.unwrap_or_default();
         if let Some(end) = End::decode(&headers, &message.payload) {
             self.take_end(end, &headers);
             return Heard::GoesOn;
@@ -260,6 +323,35 @@ impl State {
         }
         let what = "nobody listens on the subject of the call: no server of the endpoint is connected to NATS";
         Error::new(ErrorKind::Unavailable, Delivery::NotSent, what)
+    }
+
+    /// Whether another server runs the request if this one is gone, and its answer can take the place of this one's.
+    fn is_run_again(&self) -> bool {
+        self.runs.as_ref().is_some_and(|runs| !runs.is_read)
+    }
+
+    /// Whether a message is of the run that answers. Another run may take its place as long as nothing was read: an
+    /// answer is never put together of two.
+    fn is_current(&mut self, headers: &HeaderMap) -> bool {
+        let Some(runs) = &mut self.runs else { return true };
+        match (runs.place(headers), runs.is_read) {
+            (Run::Past, _) => false,
+            (Run::Next, true) => {
+                let what =
+                    "the server that answered is gone; the request is run again, but part of its answer was read";
+                self.finish(Err(Error::new(ErrorKind::Disconnected, Delivery::Executed, what)));
+                false
+            }
+            (Run::Next, false) => {
+                self.incoming.restart();
+                headers.get(head::AGAIN).is_none()
+            }
+            (Run::Same, false) if headers.get(head::AGAIN).is_some() => {
+                self.incoming.restart();
+                false
+            }
+            (Run::Same, _) => true,
+        }
     }
 
     fn begin(&mut self, headers: &HeaderMap) {

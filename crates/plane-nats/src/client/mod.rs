@@ -1,13 +1,17 @@
 //! The client ([`NatsClient`]).
 //!
 //! - `ledger`: what was done so far.
+//! - `runs`: which run of a stored request an answer belongs to.
 //! - `call`: one call in flight.
 //! - `routes`: which call an answer belongs to.
 //! - `answer`: the caller's end of a call.
 //! - `upload`: the messages of a request that do not fit its first payload.
 //! - `vigil`: whether the servers that say nothing are still there.
+//! - `stored`: calls that are stored on the way.
 
 mod ledger;
+
+mod runs;
 
 mod call;
 
@@ -18,6 +22,8 @@ mod answer;
 mod upload;
 
 mod vigil;
+
+mod stored;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,8 +40,9 @@ use tokio::sync::{OnceCell, broadcast, oneshot};
 use self::answer::{Answer, Shared};
 use self::call::Call;
 use self::ledger::Ledger;
-use self::routes::{Routes, disconnected, inbox_of};
+use self::routes::{Routes, inbox_of};
 use crate::connection::{NatsConnection, Outbound, over_limit, over_payload};
+use crate::durable::Store;
 use crate::flow::Incoming;
 use crate::{head, subject};
 
@@ -52,6 +59,8 @@ pub struct NatsClient {
     inbox: String,
     ledger: Ledger,
     shared: Arc<Shared>,
+    /// Where requests are stored on their way, if they are.
+    store: Option<Store>,
     /// Tells the task that reads the inbox, by its end, that nobody calls any more.
     reader: OnceCell<oneshot::Sender<()>>,
 }
@@ -73,6 +82,7 @@ impl NatsClient {
                 request_timeout: config.request_timeout,
                 keepalive: config.keepalive_interval + config.keepalive_timeout,
             }),
+            store: Store::of(connection),
             reader: OnceCell::new(),
         }
     }
@@ -100,6 +110,9 @@ impl NatsClient {
             return refuse(ErrorKind::InvalidArgument, what);
         }
         let config = self.connection.config();
+        if self.store.is_some() {
+            stored::check(&config.prefix, at, request)?;
+        }
         check_headers(&request.headers, config.headers)?;
         if let Some(message) = request.body.as_one().filter(|message| message.len() > config.max_message) {
             return Err(over_limit(message.len(), config.max_message));
@@ -127,7 +140,10 @@ impl NatsClient {
                 Ok::<_, Error>(open)
             })
             .await?;
-        Ok(())
+        match &self.store {
+            Some(store) => store.ensure().await,
+            None => Ok(()),
+        }
     }
 
     async fn make(&self, address: &Address, request: Request) -> Result<Response, Error> {
@@ -141,6 +157,9 @@ impl NatsClient {
         }
         if let Err(error) = self.ready_in_time(request.deadline).await {
             return failed(count, error);
+        }
+        if let Some(store) = &self.store {
+            return self.make_stored(store, request, count).await;
         }
         let Request { endpoint, instance, headers, deadline, body } = request;
         let Address::Nats(at) = address else { return failed(count, wrong_address(address)) };
@@ -248,7 +267,7 @@ async fn read(
                 if lost.is_err() {
                     return;
                 }
-                shared.routes.fail_all(&shared.controls, disconnected);
+                shared.routes.lose_connection();
                 shared.controls.clear();
                 shared.routes.hope();
             }

@@ -139,8 +139,15 @@ impl Routes {
             let server = control.as_deref().and_then(subject::server_of);
             if server.is_some_and(|server| server.rsplit('.').next() == Some(token)) {
                 let what = "the server of the call is gone: NATS says that it is not connected any more";
-                call.fail(Error::new(ErrorKind::Disconnected, call.delivery(), what));
+                call.lose_server(Error::new(ErrorKind::Disconnected, call.delivery(), what));
             }
+        }
+    }
+
+    /// Ends every call that the connection carried. What is stored is still run, and its answer is kept.
+    pub(super) fn lose_connection(&self) {
+        for call in self.all().into_iter().filter(|call| !call.outlives_connection()) {
+            call.fail(disconnected(&call));
         }
     }
 
@@ -206,7 +213,7 @@ fn deaf(delivery: Delivery) -> Error {
 }
 
 /// What a call ends with when the connection is lost.
-pub(super) fn disconnected(call: &Call) -> Error {
+fn disconnected(call: &Call) -> Error {
     let what = "the connection to NATS was lost while the call was in flight";
     Error::new(ErrorKind::Disconnected, call.delivery(), what)
 }

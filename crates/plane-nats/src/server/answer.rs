@@ -16,6 +16,7 @@ use tokio::time::Sleep;
 
 use super::call::Call;
 use super::calls::Entry;
+use super::stored::{Stored, Verdict};
 use crate::connection::{NatsConnection, Outbound, over_limit, over_payload};
 use crate::head;
 use crate::status::End;
@@ -28,6 +29,8 @@ pub(super) struct Running {
     /// What the caller may send of its request once the handler runs; none if there is no more to send.
     pub(super) request_credit: Option<u32>,
     pub(super) admitted: Admitted,
+    /// What is to be done about its request if that is stored.
+    pub(super) stored: Option<Stored>,
     /// Dropped after the last word.
     pub(super) entry: Entry,
 }
@@ -47,12 +50,18 @@ impl Running {
         let interval = self.connection.config().keepalive_interval;
         let mut clock = Clock { deadline, beat: None, interval };
         if let Err(status) = self.take_turn(&mut clock).await {
+            if self.stored.is_some() {
+                return self.settle(Err(status)).await;
+            }
             self.send_end(End::refused(status)).await;
             return self.finish(Outcome::Cancelled);
         }
         let began = Instant::now();
         self.admitted.tally().start();
         let ended = self.answer(&mut clock, request).await;
+        if self.stored.is_some() {
+            return self.settle(ended).await;
+        }
         let (outcome, status) = match (ended, self.call.canceller.abort_reason()) {
             // What the handler made of its last poll comes too late: it may be the answer to its own abort.
             (_, Some(reason)) => (Outcome::Cancelled, Some(reason.status())),
@@ -69,6 +78,35 @@ impl Running {
             self.send_end(End::with(Some(status), payloads, messages)).await;
         }
         self.admitted.tally().end(began.elapsed());
+        self.finish(outcome);
+    }
+
+    /// Ends the run of a stored request.
+    async fn settle(mut self, ended: Result<(), Status>) {
+        // What was kept was answered, whatever came too late to stop it.
+        let is_kept = self.stored.as_ref().is_some_and(|stored| stored.is_kept);
+        let aborted = self.call.canceller.abort_reason().filter(|_| !is_kept);
+        let outcome = match (&ended, aborted) {
+            (_, Some(_)) => Outcome::Cancelled,
+            (Ok(()), None) => Outcome::Completed,
+            (Err(status), None) => Outcome::of(status),
+        };
+        if let Some(mut stored) = self.stored.take() {
+            let verdict = Verdict::new(ended, aborted, stored.is_last());
+            let goes_on = matches!(verdict, Verdict::Failed(_));
+            let (payloads, messages) = self.call.sent_so_far();
+            let (end, word) = stored.settle(verdict, payloads, messages).await;
+            if let Some(end) = end {
+                let room = self.connection.max_payload().saturating_sub(head::OWN_BYTES);
+                let (mut headers, payload) = end.encode(room);
+                if goes_on {
+                    head::set(&mut headers, head::AGAIN, 1);
+                }
+                // Its caller looks for it after the connection is back.
+                let _ = self.tell(Some(headers), payload).await;
+            }
+            stored.conclude(word).await;
+        }
         self.finish(outcome);
     }
 
@@ -136,16 +174,36 @@ impl Running {
     }
 
     /// One plain reply, as any NATS client expects it.
-    async fn send_whole(&self, headers: Headers, message: Bytes) -> Result<(), Status> {
+    async fn send_whole(&mut self, headers: Headers, message: Bytes) -> Result<(), Status> {
         let mut wire = HeaderMap::new();
         head::add_application(&mut wire, &headers);
+        if let Some(stored) = &mut self.stored {
+            stored.keep(wire.clone(), message.clone()).await;
+        }
         let headers = Some(wire).filter(|wire| !wire.is_empty());
-        let message = Outbound { subject: self.call.reply.clone(), reply: None, headers, payload: message };
-        Ok(self.connection.publish(message).await?)
+        Ok(self.tell(headers, message).await?)
+    }
+
+    /// The whole answer, or the last of it.
+    async fn tell(&self, headers: Option<HeaderMap>, payload: Bytes) -> Result<(), Error> {
+        let subject = self.call.reply.clone();
+        let Some(attempt) = &self.call.attempt else {
+            return self.connection.publish(Outbound { subject, reply: None, headers, payload }).await;
+        };
+        if !subject.is_empty() {
+            let mut headers = headers.unwrap_or_default();
+            head::set(&mut headers, head::ATTEMPT, attempt);
+            let told =
+                self.connection.publish(Outbound { subject, reply: None, headers: Some(headers), payload }).await;
+            if let Err(error) = told {
+                tracing::debug!(%error, "the caller of a stored request was not told of its end");
+            }
+        }
+        Ok(())
     }
 
     /// Sends a streamed answer up to its end in order.
-    async fn send_stream(&self, clock: &mut Clock, headers: Headers, mut body: Body) -> Result<(), Status> {
+    async fn send_stream(&mut self, clock: &mut Clock, headers: Headers, mut body: Body) -> Result<(), Status> {
         let sent = self.send_messages(clock, headers, &mut body).await;
         let trailers = sent.and_then(|()| {
             let trailers = contain_panic(|| body.trailers())?.unwrap_or_default();
@@ -161,8 +219,11 @@ impl Running {
         let (payloads, messages) = self.call.sent_so_far();
         let (mut wire, payload) = End::with(None, payloads, messages).encode(self.connection.max_payload());
         head::add_application(&mut wire, &trailers);
-        let end = Outbound { subject: self.call.reply.clone(), reply: None, headers: Some(wire), payload };
-        Ok(self.connection.publish(end).await?)
+        if let Some(stored) = self.stored.as_mut().filter(|_| payloads == 0) {
+            // An answer without a message is all there.
+            stored.keep(wire.clone(), payload.clone()).await;
+        }
+        Ok(self.tell(Some(wire), payload).await?)
     }
 
     async fn send_messages(&self, clock: &mut Clock, headers: Headers, body: &mut Body) -> Result<(), Status> {
@@ -227,8 +288,7 @@ impl Running {
 
     async fn send_end(&self, end: End) {
         let (headers, payload) = end.encode(self.connection.max_payload());
-        let end = Outbound { subject: self.call.reply.clone(), reply: None, headers: Some(headers), payload };
-        if let Err(error) = self.connection.publish(end).await {
+        if let Err(error) = self.tell(Some(headers), payload).await {
             // The caller ends the call by itself when the connection is lost.
             tracing::debug!(%error, "the end of a call was not sent");
         }
@@ -253,9 +313,26 @@ fn is_end<T>(next: &Poll<Result<Option<T>, Status>>) -> bool {
     matches!(next, Poll::Ready(Ok(None)))
 }
 
-async fn publish(connection: &NatsConnection, call: &Call, headers: HeaderMap, payload: Bytes) -> Result<(), Error> {
+async fn publish(
+    connection: &NatsConnection,
+    call: &Call,
+    mut headers: HeaderMap,
+    payload: Bytes,
+) -> Result<(), Error> {
+    if call.is_unheard() {
+        return Ok(());
+    }
     let (subject, reply) = (call.reply.clone(), Some(call.control.clone()));
-    connection.publish(Outbound { subject, reply, headers: Some(headers), payload }).await
+    if let Some(attempt) = &call.attempt {
+        head::set(&mut headers, head::ATTEMPT, attempt);
+    }
+    let published = connection.publish(Outbound { subject, reply, headers: Some(headers), payload }).await;
+    if published.is_err() && call.attempt.is_some() {
+        // The work goes on; what the caller has missed shows in the count of the end.
+        call.lose_caller(AbortReason::Disconnected);
+        return Ok(());
+    }
+    published
 }
 
 impl Clock {

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use async_nats::{HeaderMap, Message, StatusCode, Subject};
@@ -22,6 +23,10 @@ pub(super) struct Call {
     /// Where the caller talks to this call.
     pub(super) control: Subject,
     pub(super) canceller: Canceller,
+    /// Which run of a stored request this is, if it is one.
+    pub(super) attempt: Option<String>,
+    /// Nobody hears the answer's messages any more.
+    unheard: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -51,20 +56,46 @@ impl Call {
             reader: Waiter::default(),
             outgoing: Outgoing::new(credit),
         };
-        Self { reply, control, canceller, state: Mutex::new(state) }
+        let unheard = AtomicBool::new(false);
+        Self { reply, control, canceller, attempt: None, unheard, state: Mutex::new(state) }
+    }
+
+    /// The same of a stored request, which goes on without its caller.
+    pub(super) fn of_stored(mut self, attempt: String) -> Self {
+        self.unheard = AtomicBool::new(self.reply.is_empty());
+        self.attempt = Some(attempt);
+        self
+    }
+
+    /// The caller is gone. What is stored is worth its answer without one.
+    pub(super) fn lose_caller(&self, reason: AbortReason) {
+        if self.attempt.is_none() {
+            self.canceller.abort(reason);
+            return;
+        }
+        self.unheard.store(true, Ordering::Release);
+        let waker = self.state.lock().outgoing.waiter.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether nobody hears the answer's messages any more.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.unheard.load(Ordering::Acquire)
     }
 
     /// Takes in what the caller, or the NATS server for it, says.
     pub(super) fn take(&self, message: Message) {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
             // Nobody listens for the answer any more.
-            self.canceller.abort(AbortReason::Disconnected);
+            self.lose_caller(AbortReason::Disconnected);
             return;
         }
         let headers = message.headers.unwrap_or_default();
         if let Some(code) = head::number(&headers, head::ABORT) {
             let is_deadline = Code(code) == Code::DEADLINE_EXCEEDED;
-            self.canceller.abort(if is_deadline { AbortReason::DeadlineExceeded } else { AbortReason::Cancelled });
+            self.lose_caller(if is_deadline { AbortReason::DeadlineExceeded } else { AbortReason::Cancelled });
             return;
         }
         if headers.get(head::STOP).is_some() {
@@ -86,7 +117,7 @@ impl Call {
     /// Waits for the leave to send one more payload.
     pub(super) fn poll_may_send(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.lock();
-        if state.outgoing.may_send() {
+        if state.outgoing.may_send() || self.is_unheard() {
             return Poll::Ready(());
         }
         state.outgoing.waiter.wait(cx);

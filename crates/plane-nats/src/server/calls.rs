@@ -39,6 +39,12 @@ impl Calls {
         Some(Entry { calls: self.clone(), id: id.into() })
     }
 
+    /// Puts a call in the table under an id that this side has just made up.
+    pub(super) fn enter_new(self: &Arc<Self>, id: &str, call: &Arc<Call>) -> Entry {
+        // 128 random bits are not there already.
+        self.enter(id, call).unwrap_or_else(|| Entry { calls: self.clone(), id: id.into() })
+    }
+
     /// Hands a message to the call that it is for; one that has ended needs none.
     pub(super) fn take(&self, id: &str, message: Message) {
         let call = self.table.lock().calls.get(id).cloned();
@@ -47,13 +53,19 @@ impl Calls {
         }
     }
 
-    /// Aborts every call, and those that come later as well if the server ends.
-    pub(super) fn abort_all(&self, reason: AbortReason, for_good: bool) {
+    /// No caller can be reached any more.
+    pub(super) fn lose_callers(&self) {
+        let calls: Vec<_> = self.table.lock().calls.values().cloned().collect();
+        for call in calls {
+            call.lose_caller(AbortReason::Disconnected);
+        }
+    }
+
+    /// Aborts every call, and those that come later as well.
+    pub(super) fn abort_all(&self, reason: AbortReason) {
         let calls: Vec<_> = {
             let mut table = self.table.lock();
-            if for_good {
-                table.closed = Some(reason);
-            }
+            table.closed = Some(reason);
             table.calls.values().cloned().collect()
         };
         for call in calls {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Message, StatusCode, Subject};
 use parking_lot::Mutex;
 use plane_core::{
-    AbortReason, Admitted, Body, CallInfo, Code, Context, Delivery, Endpoints, Error, ErrorKind, InstanceId, Peer,
-    Request, Status, check_token,
+    Admitted, Body, CallInfo, Code, Context, Delivery, Endpoints, Error, ErrorKind, InstanceId, Peer, Request, Status,
+    check_token,
 };
 use rustc_hash::FxHashMap;
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -25,7 +25,15 @@ use crate::status::End;
 use crate::subject::{self, Addressed};
 
 /// What a caller that names no credit may be sent.
-const DEFAULT_CREDIT: u32 = 1024 * 1024;
+pub(super) const DEFAULT_CREDIT: u32 = 1024 * 1024;
+
+/// What the run of a stored request needs of its server.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) address: String,
+    pub(super) calls: Arc<Calls>,
+    pub(super) peer: Arc<Peer>,
+}
 
 /// Subjects that NATS does not let this side use.
 pub(super) type Denied = broadcast::Receiver<Arc<str>>;
@@ -77,6 +85,16 @@ impl Core {
 
     pub(super) fn controls(&self) -> &Controls {
         &self.controls
+    }
+
+    /// What a stored request's run needs.
+    pub(super) fn parts(&self) -> Parts {
+        Parts { address: self.address.clone(), calls: self.calls.clone(), peer: self.peer.clone() }
+    }
+
+    /// What is still to be said when the server ends.
+    pub(super) fn tracker(&self) -> &TaskTracker {
+        &self.refusals
     }
 
     /// Sends a message to itself and waits until it comes: then NATS has handled everything before it. Fails if NATS
@@ -248,14 +266,14 @@ impl Core {
         let request = Request { endpoint, instance, headers: head::application(headers), deadline, body };
         let request_credit = streams.then_some(config.credit);
         let connection = self.connection.clone();
-        tokio::spawn(Running { connection, call, context, request_credit, admitted, entry }.run(request));
+        tokio::spawn(Running { connection, call, context, request_credit, admitted, stored: None, entry }.run(request));
         Ok(())
     }
 
     /// No answer can reach its caller any more.
     pub(super) fn lose_connection(&self) {
         self.controls.clear();
-        self.calls.abort_all(AbortReason::Disconnected, false);
+        self.calls.lose_callers();
     }
 
     /// Nothing is taken in any more; what is still to be said is written.
@@ -271,7 +289,8 @@ impl Core {
     }
 }
 
-fn check_version(headers: &HeaderMap) -> Result<(), Status> {
+/// Whether this side speaks what a request is written in.
+pub(super) fn check_version(headers: &HeaderMap) -> Result<(), Status> {
     match headers.get(head::VERSION).map(async_nats::HeaderValue::as_str) {
         None | Some(head::CURRENT) => Ok(()),
         Some(other) => {

@@ -94,19 +94,19 @@ pub(super) async fn end_own(core: &Core, mut own: Subscriber) {
 }
 
 /// Tells NATS to send no more. What is on its way still comes.
-async fn stop(subscriber: &mut Subscriber) {
+pub(super) async fn stop(subscriber: &mut Subscriber) {
     // Without a connection nothing more comes anyway.
     let _ = subscriber.unsubscribe_after(AT_ONCE).await;
 }
 
 /// Tells the client library that nothing more comes. What has come can still be read.
-async fn forget(subscriber: &mut Subscriber) {
+pub(super) async fn forget(subscriber: &mut Subscriber) {
     // It fails with the connection's end only.
     let _ = subscriber.unsubscribe().await;
 }
 
 /// Waits until everything has come that NATS sent before it was told to stop, or until that is not to be had.
-async fn left(core: &Core) {
+pub(super) async fn left(core: &Core) {
     if let Err(error) = core.round_trip(LEAVING).await {
         tracing::warn!(%error, "calls that were on their way to this server may be lost");
     }

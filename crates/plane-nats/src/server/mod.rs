@@ -2,14 +2,18 @@
 //!
 //! - `call`: one call in flight.
 //! - `calls`: all of them.
+//! - `stored`: what becomes of a stored request.
 //! - `answer`: the way of an answer to its caller.
 //! - `core`: takes in what comes, and takes calls on.
 //! - `feed`: the subjects that servers share, and how one leaves them.
 //! - `micro`: what servers say to those who look for services.
+//! - `worker`: takes stored requests.
 
 mod call;
 
 mod calls;
+
+mod stored;
 
 mod answer;
 
@@ -19,8 +23,10 @@ mod feed;
 
 mod micro;
 
+mod worker;
+
 use std::fmt;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -37,7 +43,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::core::Core;
 use self::feed::Feed;
 use self::micro::{Questions, Service};
+use self::worker::{Stores, Worker};
 use crate::connection::NatsConnection;
+use crate::durable::Store;
 use crate::subject;
 
 /// The queue group of every server, so that NATS gives each call to one of them.
@@ -61,6 +69,8 @@ const NEW_LISTENERS: usize = 64;
 pub struct NatsServer {
     core: Arc<Core>,
     listeners: mpsc::Sender<Listener>,
+    /// Where requests are stored on their way, if they are, and who is to take them.
+    stored: Option<(Arc<Stores>, mpsc::Sender<Hired>)>,
     closing: watch::Sender<Closing>,
     /// Its sender goes with the driver.
     driven: watch::Receiver<()>,
@@ -100,6 +110,9 @@ struct Listener {
     questions: Questions,
 }
 
+/// What takes the stored requests of one registration, until that ends.
+type Hired = (Worker, oneshot::Receiver<()>);
+
 impl NatsServer {
     /// A server on this connection, connecting it if need be, and what drives it: spawn it or poll it beside.
     ///
@@ -118,12 +131,16 @@ impl NatsServer {
         let (listeners, new_listeners) = mpsc::channel(NEW_LISTENERS);
         let (closing, closed) = watch::channel(Closing::No);
         let (driving, driven) = watch::channel(());
+        let (hire, hired) = mpsc::channel(NEW_LISTENERS);
+        let working = work(core.clone(), hired, closed.clone());
         let driver = drive(core.clone(), own, new_listeners, closed);
         let driver = async move {
             let _driving = driving;
-            driver.await;
+            // Requests are given back while the rest of the server still listens.
+            tokio::join!(driver, working);
         };
-        let (server, mut driver) = (Self { core, listeners, closing, driven }, ServerDriver(Box::pin(driver)));
+        let stored = Store::of(connection).map(|store| (Stores::new(store), hire));
+        let (server, mut driver) = (Self { core, listeners, stored, closing, driven }, ServerDriver(Box::pin(driver)));
         tokio::select! {
             heard = server.core.hear_itself(&mut denied, &[]) => heard?,
             () = &mut driver => return Err(lost()),
@@ -157,6 +174,17 @@ impl NatsServer {
         self.core.hear_itself(&mut denied, &subjects).await?;
         Ok([registered, found])
     }
+
+    /// Takes an endpoint's stored requests, if requests are stored.
+    async fn hire(&self, registration: &Registration) -> Result<Option<oneshot::Sender<()>>, Error> {
+        let Some((stores, hire)) = &self.stored else { return Ok(None) };
+        let Instance { endpoint, id, .. } = registration.instance();
+        let running = self.core.connection().config().admission.running;
+        let worker = Worker::open(stores, endpoint.clone(), *id, running).await?;
+        let (registered, unregistered) = oneshot::channel();
+        hire.send((worker, unregistered)).await.map_err(|_| lost())?;
+        Ok(Some(registered))
+    }
 }
 
 fn cannot_listen(what: &str, error: &async_nats::SubscribeError) -> Error {
@@ -166,6 +194,30 @@ fn cannot_listen(what: &str, error: &async_nats::SubscribeError) -> Error {
 
 fn lost() -> Error {
     Error::new(ErrorKind::Unavailable, Delivery::NotSent, "the driver of the NATS server has ended")
+}
+
+/// Takes stored requests for every registration until the server is closed and what was taken is given back.
+async fn work(core: Arc<Core>, mut hired: mpsc::Receiver<Hired>, mut closing: watch::Receiver<Closing>) {
+    let mut workers = FuturesUnordered::new();
+    let drained = closing.clone();
+    let mut closed = pin!(closing.wait_for(|closing| *closing == Closing::Closed));
+    loop {
+        tokio::select! {
+            Some((worker, unregistered)) = hired.recv() => {
+                let mut drained = drained.clone();
+                let left = async move {
+                    tokio::select! {
+                        _ = unregistered => {}
+                        _ = drained.wait_for(|closing| *closing >= Closing::Draining) => {}
+                    }
+                };
+                workers.push(worker.run(&core, left));
+            }
+            Some(()) = workers.next() => {}
+            _ = &mut closed => break,
+        }
+    }
+    let _ = tokio::time::timeout(2 * LAST_WORDS, async { while workers.next().await.is_some() {} }).await;
 }
 
 /// Takes in everything that comes to the server until it is closed.
@@ -231,13 +283,18 @@ impl RequestPlaneServer for NatsServer {
     ) -> BoxFuture<'a, Result<Registration, Error>> {
         Box::pin(async move {
             let registration = self.core.endpoints().register(endpoint, instance, self.address(), handler)?;
+            let hired = self.hire(&registration).await?;
             let registered = self.listen(&registration).await?;
-            Ok(registration.with_guard(registered))
+            Ok(registration.with_guard((hired, registered)))
         })
     }
 
     fn address(&self) -> Address {
-        Address::Nats(self.core.address().into())
+        match &self.stored {
+            // What is stored is for any server.
+            Some(_) => Address::Nats(self.core.connection().config().prefix.as_str().into()),
+            None => Address::Nats(self.core.address().into()),
+        }
     }
 
     fn health(&self) -> Health {
@@ -258,7 +315,7 @@ impl RequestPlaneServer for NatsServer {
             self.core.endpoints().start_draining();
             self.closing.send_replace(Closing::Draining);
             let report = self.core.endpoints().drain(deadline).await;
-            self.core.calls().abort_all(AbortReason::Shutdown, true);
+            self.core.calls().abort_all(AbortReason::Shutdown);
             // Those who were aborted are told so.
             let _ = tokio::time::timeout(LAST_WORDS, self.core.calls().wait_until_empty()).await;
             self.closing.send_replace(Closing::Closed);
@@ -273,7 +330,7 @@ impl RequestPlaneServer for NatsServer {
 impl Drop for NatsServer {
     fn drop(&mut self) {
         self.core.endpoints().start_draining();
-        self.core.calls().abort_all(AbortReason::Shutdown, true);
+        self.core.calls().abort_all(AbortReason::Shutdown);
         self.closing.send_replace(Closing::Closed);
     }
 }

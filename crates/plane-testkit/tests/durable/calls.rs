@@ -1,0 +1,199 @@
+//! Calls that go through the store, while nothing breaks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::stream;
+use plane_core::{
+    Address, Body, Delivery, ErrorKind, Handler, Headers, InstanceId, Request, RequestPlaneClient, RequestPlaneServer,
+    Response, Status, handler_fn,
+};
+use plane_testkit::nats::NatsServer as Nats;
+use tokio::sync::{Notify, mpsc};
+
+use crate::world::{Worker, any, call, call_as, client, config, endpoint, in_time, open, store, without_jetstream};
+
+fn echo() -> impl Handler {
+    handler_fn(|request: Request, _| async { Ok(Response { headers: request.headers, body: request.body }) })
+}
+
+#[tokio::test]
+async fn a_stored_request_is_answered_and_stays_in_the_history() {
+    let nats = Nats::start();
+    let config = config(&nats, store());
+    let worker = Worker::start(&config).await.with("echo", echo()).await;
+    assert_eq!(worker.server.address(), any());
+    let client = client(&config);
+    let mut request = Request::new(endpoint("echo"), "hello");
+    request.headers.insert("x-tag", "a".parse().unwrap());
+    let response = in_time(client.call(&any(), request)).await.unwrap();
+    assert_eq!(response.headers.get("x-tag").unwrap(), "a");
+    assert_eq!(in_time(response.message()).await.unwrap(), "hello");
+    let empty = in_time(client.call(&any(), Request::new(endpoint("echo"), Body::empty()))).await.unwrap();
+    assert!(in_time(empty.body.message()).await.is_err());
+    let stats = open(&config).await.stats().await.unwrap();
+    assert_eq!((stats.stored, stats.dead), (2, 0));
+}
+
+/// A request is stored without anybody to run it, and run when somebody comes.
+#[tokio::test]
+async fn a_request_waits_for_its_first_worker() {
+    let nats = Nats::start();
+    let config = config(&nats, store());
+    let client = Arc::new(client(&config));
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { call(&client, "echo", "early").await }
+    });
+    let stored = open(&config).await;
+    in_time(async {
+        while stored.stats().await.unwrap().stored == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let _worker = Worker::start(&config).await.with("echo", echo()).await;
+    assert_eq!(in_time(waiting).await.unwrap().unwrap(), "early");
+}
+
+#[tokio::test]
+async fn answers_stream_with_more_than_one_window() {
+    let nats = Nats::start();
+    let config = config(&nats, store()).credit(10_000).unwrap();
+    let count = handler_fn(|_, _| async {
+        let items = stream::iter((0..500).map(|_| Ok::<_, Status>(vec![7; 1_000])));
+        Ok(Response::new(Body::stream(items)))
+    });
+    let _worker = Worker::start(&config).await.with("count", count).await;
+    let client = client(&config);
+    let mut response = in_time(client.call(&any(), Request::new(endpoint("count"), "go"))).await.unwrap();
+    let mut read = 0;
+    while let Some(item) = in_time(response.next()).await {
+        assert_eq!(item.unwrap().len(), 1_000);
+        read += 1;
+    }
+    assert_eq!(read, 500);
+}
+
+/// What cannot be one stored message is refused before anything is sent.
+#[tokio::test]
+async fn what_cannot_be_stored_is_refused_by_name() {
+    let nats = Nats::start();
+    let config = config(&nats, store());
+    let client = client(&config);
+    let stream = Body::stream(stream::iter([Ok::<_, Status>("a"), Ok("b")]));
+    let mut to_one = Request::new(endpoint("echo"), "a");
+    to_one.instance = InstanceId::new(1);
+    let mut bad_key = Request::new(endpoint("echo"), "a");
+    bad_key.headers.insert("idempotency-key", "a.b".parse().unwrap());
+    let server: Address = "nats://plane.@0000000000000001".parse().unwrap();
+    let large = vec![0; 1024 * 1024];
+    for (address, request, kind) in [
+        (any(), Request::new(endpoint("echo"), stream), ErrorKind::InvalidArgument),
+        (any(), Request::new(endpoint("echo"), large), ErrorKind::MessageTooLarge),
+        (any(), to_one, ErrorKind::InvalidArgument),
+        (any(), bad_key, ErrorKind::InvalidArgument),
+        (server, Request::new(endpoint("echo"), "a"), ErrorKind::InvalidArgument),
+    ] {
+        let error = in_time(client.call(&address, request)).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (kind, Delivery::NotSent), "{error}");
+    }
+    assert_eq!(open(&config).await.stats().await.unwrap().stored, 0);
+}
+
+/// One id within the window is one run, and both callers are answered: the one that comes while it runs, and the one
+/// that comes later.
+#[tokio::test]
+async fn the_same_key_twice_is_run_once() {
+    let nats = Nats::start();
+    let config = config(&nats, store());
+    let runs = Arc::new(AtomicU64::new(0));
+    let (started, mut starts) = mpsc::channel(8);
+    let go = Arc::new(Notify::new());
+    let once = handler_fn({
+        let (runs, go) = (runs.clone(), go.clone());
+        move |_: Request, _| {
+            let (runs, go, started) = (runs.clone(), go.clone(), started.clone());
+            async move {
+                let run = runs.fetch_add(1, Ordering::SeqCst);
+                started.send(()).await.unwrap();
+                go.notified().await;
+                let mut headers = Headers::new();
+                headers.insert("x-run", run.into());
+                Ok(Response { headers, body: format!("run {run}").into() })
+            }
+        }
+    });
+    let _worker = Worker::start(&config).await.with("once", once).await;
+    let (first, second) = (Arc::new(client(&config)), Arc::new(client(&config)));
+    let calling = |client: &Arc<plane_nats::NatsClient>| {
+        let client = client.clone();
+        tokio::spawn(async move { call_as(&client, "order-7", "once", "go").await })
+    };
+    let one = calling(&first);
+    in_time(starts.recv()).await.unwrap();
+    let two = calling(&second);
+    // The second has been stored, or found to be stored, once it listens for the answer of the first.
+    in_time(async {
+        while second.stats().in_flight == 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    go.notify_one();
+    assert_eq!(in_time(one).await.unwrap().unwrap(), "run 0");
+    assert_eq!(in_time(two).await.unwrap().unwrap(), "run 0");
+    assert_eq!(in_time(call_as(&first, "order-7", "once", "go")).await.unwrap(), "run 0");
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+    assert_eq!(open(&config).await.stats().await.unwrap().stored, 1);
+}
+
+/// Threat E20.
+#[tokio::test]
+async fn without_jetstream_a_call_fails_at_once() {
+    let nats = without_jetstream();
+    let config = config(&nats, store());
+    let client = client(&config);
+    let error = in_time(call(&client, "echo", "a")).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Unavailable, Delivery::NotSent), "{error}");
+    let worker = Worker::start(&config).await;
+    let id = InstanceId::new(1).unwrap();
+    let error = in_time(worker.server.register(endpoint("echo"), id, Arc::new(echo()))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}
+
+/// Case B9: two deployments whose prefixes look alike.
+#[tokio::test]
+async fn prefixes_keep_stores_apart() {
+    let nats = Nats::start();
+    let at = |prefix: &str| config(&nats, store()).prefix(prefix).unwrap();
+    let (one, two) = (at("a.b"), at("a_b"));
+    let _worker = Worker::start(&one).await.with("echo", echo()).await;
+    let (caller, other) = (client(&one), client(&two));
+    let to = |prefix: &str| format!("nats://{prefix}").parse::<Address>().unwrap();
+    let answer = in_time(caller.call(&to("a.b"), Request::new(endpoint("echo"), "x"))).await.unwrap();
+    assert_eq!(in_time(answer.message()).await.unwrap(), "x");
+    let deadline = std::time::Duration::from_millis(500);
+    let request = Request::new(endpoint("echo"), "x").with_timeout(deadline);
+    let error = in_time(other.call(&to("a_b"), request)).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::DeadlineExceeded, Delivery::Unknown));
+    assert_eq!(
+        (open(&one).await.stats().await.unwrap().stored, open(&two).await.stats().await.unwrap().stored),
+        (1, 1)
+    );
+}
+
+/// A store with other settings is refused by name, and changed when that is asked for.
+#[tokio::test]
+async fn settings_that_differ_are_refused_by_name() {
+    let nats = Nats::start();
+    let first = config(&nats, store());
+    let _worker = Worker::start(&first).await.with("echo", echo()).await;
+    let second = config(&nats, store().max_bytes(1024 * 1024).unwrap().beat(crate::world::BEAT * 2).unwrap());
+    let error = in_time(call(&client(&second), "echo", "a")).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::FailedPrecondition, Delivery::NotSent));
+    assert!(error.message().contains("max_bytes"), "{error}");
+    plane_nats::RequestStore::apply(&plane_nats::NatsConnection::new(second.clone())).await.unwrap();
+    assert_eq!(in_time(call(&client(&second), "echo", "a")).await.unwrap(), "a");
+    assert_eq!(open(&second).await.stats().await.unwrap().max_bytes, 1024 * 1024);
+}
