@@ -123,10 +123,13 @@ impl Call {
 
     /// The server that answers is gone, says NATS.
     pub(super) fn lose_server(&self, error: Error) {
-        let is_run_again = self.state.lock().is_run_again();
-        if !is_run_again {
-            self.fail(error);
+        let mut state = self.state.lock();
+        if state.is_run_again() {
+            state.control = None;
+            return;
         }
+        drop(state);
+        self.fail(error);
     }
 
     /// Ends the call from this side, unless it has ended.
