@@ -5,3 +5,15 @@ mod world;
 
 #[path = "durable/calls.rs"]
 mod calls;
+
+#[path = "durable/process.rs"]
+mod process;
+
+#[path = "durable/faults.rs"]
+mod faults;
+
+#[path = "durable/letters.rs"]
+mod letters;
+
+#[path = "durable/room.rs"]
+mod room;
