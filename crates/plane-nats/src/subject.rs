@@ -26,9 +26,14 @@ pub(crate) fn is_address(address: &str) -> bool {
 
 /// Whether an address is that of one server.
 pub(crate) fn is_server_address(address: &str) -> bool {
-    address.rsplit_once('.').is_some_and(|(prefix, last)| {
-        is_subject(prefix) && last.strip_prefix(SERVER).is_some_and(|id| check_token(id).is_ok())
-    })
+    address
+        .rsplit_once('.')
+        .is_some_and(|(prefix, last)| is_subject(prefix) && last.strip_prefix(SERVER).is_some_and(is_server_id))
+}
+
+/// Whether this is the number of a server, as opposed to what else the plane marks its own tokens for.
+fn is_server_id(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The subject of a call: the address, then the endpoint, then the instance if a certain one is wanted.
@@ -126,7 +131,8 @@ mod tests {
             assert!(!is_subject(bad), "{bad:?}");
         }
         assert!(is_subject("plane") && is_subject("plane.eu-1.x_Y"));
-        for bad in ["@a", "a.@", "a.@*", "a.@b.c", "a.@b c"] {
+        for bad in ["@a", "a.@", "a.@*", "a.@b.c", "a.@b c", "a.@stored", "a.@000000000000000g", "a.@00000000000000001"]
+        {
             assert!(!is_address(bad), "{bad:?}");
         }
     }

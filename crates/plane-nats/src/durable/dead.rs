@@ -56,12 +56,14 @@ pub(super) fn own_headers(headers: &HeaderMap) -> HeaderMap {
 pub(crate) async fn bury(
     store: &Store,
     endpoint: &EndpointId,
+    id: &str,
     request: &Delivered,
     attempts: u64,
     reason: &Status,
     until: Instant,
 ) -> Result<(), Failure> {
     let mut headers = own_headers(&request.headers);
+    head::set(&mut headers, head::REQUEST_ID, id);
     head::set(&mut headers, head::DEAD_SEQUENCE, request.sequence);
     head::set(&mut headers, head::DEAD_ATTEMPTS, attempts);
     head::set(&mut headers, head::MESSAGE_ID, names::message_id(endpoint, &request.sequence.to_string()));

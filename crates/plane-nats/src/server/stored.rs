@@ -117,7 +117,8 @@ impl Stored {
     }
 
     async fn give_up(&mut self, status: Status, payloads: u64, messages: u64) -> (Option<End>, Word) {
-        let buried = bury(&self.store, &self.endpoint, &self.request, self.attempt, &status, Self::until()).await;
+        let buried =
+            bury(&self.store, &self.endpoint, &self.id, &self.request, self.attempt, &status, Self::until()).await;
         if let Err(failure) = buried {
             // It must not be lost, so it stays where it is.
             tracing::warn!(endpoint = %self.endpoint, id = %self.id, ?failure, "a request cannot become a dead letter");

@@ -148,6 +148,90 @@ async fn the_same_key_twice_is_run_once() {
     assert_eq!(open(&config).await.stats().await.unwrap().stored, 1);
 }
 
+/// What was streamed to its first caller is not kept, and not run again for another.
+#[tokio::test]
+async fn the_same_key_after_a_stream_says_that_it_was_run() {
+    let nats = Nats::start();
+    let config = config(&nats, store());
+    let count = handler_fn(|request: Request, _| async {
+        let message = request.body.message().await.map_err(Status::from)?;
+        let items = stream::iter((0..3).map(|_| Ok::<_, Status>("item")));
+        Ok(if message == "none" { Response::default() } else { Response::new(Body::stream(items)) })
+    });
+    let _worker = Worker::start(&config).await.with("count", count).await;
+    let client = client(&config);
+    let request = |message: &'static str| {
+        let mut request = Request::new(endpoint("count"), message);
+        request.headers.insert("idempotency-key", message.parse().unwrap());
+        request
+    };
+    let mut response = in_time(client.call(&any(), request("many"))).await.unwrap();
+    while let Some(item) = in_time(response.next()).await {
+        item.unwrap();
+    }
+    let error = in_time(client.call(&any(), request("many"))).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::AlreadyExists, Delivery::Executed), "{error}");
+    // An answer without a message is kept whole.
+    for _ in 0..2 {
+        let mut response = in_time(client.call(&any(), request("none"))).await.unwrap();
+        assert!(in_time(response.next()).await.is_none());
+    }
+}
+
+/// A client that knows nothing of the plane can store a request, and what becomes of it is seen.
+#[tokio::test]
+async fn a_plain_client_can_store_a_request() {
+    let nats = Nats::start();
+    let config = config(&nats, store());
+    let (ran, mut runs) = mpsc::channel(8);
+    let work = handler_fn(move |request: Request, _| {
+        let ran = ran.clone();
+        async move {
+            let message = request.body.message().await.map_err(Status::from)?;
+            ran.send(message.clone()).await.unwrap();
+            if message == "bad" { Err(Status::invalid_argument("bad")) } else { Ok(Response::default()) }
+        }
+    });
+    let _worker = Worker::start(&config).await.with("work", work).await;
+    let plain = async_nats::connect(nats.url()).await.unwrap();
+    for message in ["good", "bad"] {
+        plain.publish("plane.@stored.test.durable.work", message.into()).await.unwrap();
+        assert_eq!(in_time(runs.recv()).await.unwrap(), message);
+    }
+    let store = open(&config).await;
+    let letters = in_time(async {
+        loop {
+            let letters = store.dead_letters(None, 0, 10).await.unwrap();
+            if !letters.is_empty() {
+                return letters;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!((letters.len(), &letters[0].payload[..]), (1, &b"bad"[..]));
+}
+
+/// Threat E20: a store that somebody has removed is a typed error at once, and made anew for the next call.
+#[tokio::test]
+async fn a_store_that_is_gone_is_made_anew() {
+    let nats = Nats::start();
+    let config = config(&nats, store());
+    let _worker = Worker::start(&config).await.with("echo", echo()).await;
+    let client = client(&config);
+    in_time(call(&client, "echo", "a")).await.unwrap();
+    let plain = async_nats::connect(nats.url()).await.unwrap();
+    async_nats::jetstream::new(plain).delete_stream("plane-requests=plane").await.unwrap();
+    match in_time(call(&client, "echo", "b")).await {
+        Err(error) => {
+            assert_eq!((error.kind(), error.delivery()), (ErrorKind::Unavailable, Delivery::NotSent), "{error}")
+        }
+        // The worker was quicker.
+        Ok(answer) => assert_eq!(answer, "b"),
+    }
+    assert_eq!(in_time(call(&client, "echo", "c")).await.unwrap(), "c");
+}
+
 /// Threat E20.
 #[tokio::test]
 async fn without_jetstream_a_call_fails_at_once() {
