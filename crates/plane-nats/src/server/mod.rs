@@ -7,6 +7,7 @@
 //! - `core`: takes in what comes, and takes calls on.
 //! - `feed`: the subjects that servers share, and how one leaves them.
 //! - `micro`: what servers say to those who look for services.
+//! - `task`: one run of a stored request.
 //! - `worker`: takes stored requests.
 
 mod call;
@@ -22,6 +23,8 @@ mod core;
 mod feed;
 
 mod micro;
+
+mod task;
 
 mod worker;
 
