@@ -67,14 +67,20 @@ impl Call {
         self
     }
 
-    /// The caller is gone. What is stored is worth its answer without one.
+    /// The caller is gone, or cannot be reached. What is stored is worth its answer without one; and as long as nothing of
+    /// that was sent, the caller may come back and miss nothing.
     pub(super) fn lose_caller(&self, reason: AbortReason) {
         if self.attempt.is_none() {
             self.canceller.abort(reason);
             return;
         }
+        let mut state = self.state.lock();
+        if reason == AbortReason::Disconnected && state.outgoing.payloads == 0 {
+            return;
+        }
         self.unheard.store(true, Ordering::Release);
-        let waker = self.state.lock().outgoing.waiter.take();
+        let waker = state.outgoing.waiter.take();
+        drop(state);
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
 use plane_core::{
-    AdmissionLimits, Body, Code, Delivery, ErrorKind, Request, RequestPlaneClient, RequestPlaneServer, Response,
-    Status, handler_fn,
+    AdmissionLimits, Body, Code, Delivery, ErrorKind, Health, Request, RequestPlaneClient, RequestPlaneServer,
+    Response, Status, handler_fn,
 };
 use plane_nats::NatsClient;
 use plane_testkit::nats::NatsServer as Nats;
@@ -145,6 +145,45 @@ async fn a_killed_nats_server_loses_no_request() {
     all_answered(answers, 100).await;
     assert_eq!(open(&config).await.stats().await.unwrap().dead, 0);
     drop(worker);
+}
+
+/// A stream that had not begun when NATS was killed comes whole.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_had_not_begun_survives_nats() {
+    let mut nats = Nats::start();
+    let config = config(&nats, store()).accept_notice(Duration::from_millis(10)).unwrap();
+    let (started, mut starts) = mpsc::channel(8);
+    let gate = Arc::new(Semaphore::new(0));
+    let gated = handler_fn({
+        let gate = gate.clone();
+        move |_, _| {
+            let (gate, started) = (gate.clone(), started.clone());
+            async move {
+                started.send(()).await.unwrap();
+                let _pass = gate.acquire().await.unwrap();
+                Ok(Response::new(Body::stream(stream::iter((0..3).map(|_| Ok::<_, Status>("item"))))))
+            }
+        }
+    });
+    let worker = Worker::start(&config).await.with("gated", gated).await;
+    let client = Arc::new(client(&config));
+    let answer = tokio::spawn(async move { client.call(&any(), Request::new(endpoint("gated"), "go")).await });
+    in_time(starts.recv()).await.unwrap();
+    let connected = async |is_connected: bool| {
+        while (worker.server.health() == Health::Ready) != is_connected {
+            tokio::task::yield_now().await;
+        }
+    };
+    nats.kill();
+    in_time(connected(false)).await;
+    nats.restart();
+    in_time(connected(true)).await;
+    gate.add_permits(1);
+    let mut response = in_time(answer).await.unwrap().unwrap();
+    for _ in 0..3 {
+        assert_eq!(in_time(response.next()).await.unwrap().unwrap(), "item");
+    }
+    assert!(in_time(response.next()).await.is_none());
 }
 
 /// An answer that was sent while its caller was cut off is looked up when the connection is back.
