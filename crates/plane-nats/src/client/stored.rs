@@ -100,11 +100,11 @@ impl NatsClient {
             Ok(stored) => stored.duplicate,
             Err(error) => return Err(answer.not_sent(error)),
         };
-        let following = Following { store, endpoint: &endpoint, id: &id, call: &call, connects };
+        let following = Following { is_duplicate, store, endpoint: &endpoint, id: &id, call: &call, connects };
         tokio::select! {
             biased;
             response = answer.begin() => response,
-            never = following.run(is_duplicate) => match never {},
+            never = following.run() => match never {},
         }
     }
 
@@ -130,6 +130,8 @@ impl NatsClient {
 /// Finds the answer of a stored request where it does not come by itself: what was sent while the connection was lost,
 /// and what another caller with the same id is sent.
 struct Following<'a> {
+    /// Whether another caller's request was stored first.
+    is_duplicate: bool,
     store: &'a Store,
     endpoint: &'a EndpointId,
     id: &'a str,
@@ -139,7 +141,8 @@ struct Following<'a> {
 
 impl Following<'_> {
     /// Follows until it is dropped.
-    async fn run(self, is_duplicate: bool) -> Infallible {
+    async fn run(self) -> Infallible {
+        let is_duplicate = self.is_duplicate;
         let (mut connects, mut kept) = (self.connects.clone(), None);
         let mut looks = is_duplicate;
         loop {
@@ -187,10 +190,17 @@ impl Following<'_> {
     }
 
     fn take(&self, headers: HeaderMap, payload: Bytes) {
-        // A server that leaves says with this that it has not run the request; that is no answer.
-        if headers.get(head::GIVEN_BACK).is_none() {
-            self.call.take_kept(&headers, payload);
+        if headers.get(head::GIVEN_BACK).is_some() {
+            // A server that leaves says with this that it has not run the request; that is no answer.
+            return;
         }
+        if headers.get(head::BEGIN).is_some() && !self.is_duplicate {
+            let what =
+                "the connection to NATS was lost while the answer was streamed, and what is streamed is not kept";
+            self.call.fail(Error::new(ErrorKind::Disconnected, Delivery::Executed, what));
+            return;
+        }
+        self.call.take_kept(&headers, payload);
     }
 }
 

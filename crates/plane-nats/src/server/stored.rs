@@ -99,7 +99,10 @@ impl Stored {
                 if !self.is_kept {
                     let what =
                         "the request was run, and its answer was streamed to whoever called first; it is not kept";
-                    self.keep_end(&End::with(Some(Status::new(Code::ALREADY_EXISTS, what)), 0, 0)).await;
+                    let (mut headers, payload) =
+                        End::with(Some(Status::new(Code::ALREADY_EXISTS, what)), 0, 0).encode(4_096);
+                    head::set(&mut headers, head::BEGIN, 1);
+                    self.keep(headers, payload).await;
                 }
                 (None, Word::Done)
             }

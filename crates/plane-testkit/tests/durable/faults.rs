@@ -166,11 +166,15 @@ async fn a_stream_that_had_not_begun_survives_nats() {
         }
     });
     let worker = Worker::start(&config).await.with("gated", gated).await;
+    let worker = worker.with("echo", handler_fn(|request: Request, _| async { Ok(Response::new(request.body)) })).await;
     let client = Arc::new(client(&config));
-    let answer = tokio::spawn(async move { client.call(&any(), Request::new(endpoint("gated"), "go")).await });
+    let answer = tokio::spawn({
+        let client = client.clone();
+        async move { client.call(&any(), Request::new(endpoint("gated"), "go")).await }
+    });
     in_time(starts.recv()).await.unwrap();
     let connected = async |is_connected: bool| {
-        while (worker.server.health() == Health::Ready) != is_connected {
+        while [worker.server.health(), client.health()].iter().any(|now| (*now == Health::Ready) != is_connected) {
             tokio::task::yield_now().await;
         }
     };
@@ -178,6 +182,8 @@ async fn a_stream_that_had_not_begun_survives_nats() {
     in_time(connected(false)).await;
     nats.restart();
     in_time(connected(true)).await;
+    // Once this is answered, both listen again.
+    in_time(call(&client, "echo", "x")).await.unwrap();
     gate.add_permits(1);
     let mut response = in_time(answer).await.unwrap().unwrap();
     for _ in 0..3 {
