@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
 use super::binary;
@@ -73,9 +73,13 @@ impl NatsServer {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
-    /// Stops every thread of the server: connections stay open and nothing answers.
+    /// Stops every thread of the server, and waits until they have stopped: connections stay open and nothing answers.
+    ///
+    /// # Panics
+    /// If the server does not run.
     pub fn freeze(&self) {
-        self.signal(Signal::STOP);
+        let id = self.signal(Signal::STOP);
+        waitpid(Some(id), WaitOptions::UNTRACED).expect("the server is a child of this process");
     }
 
     /// Lets a frozen server go on.
@@ -168,9 +172,10 @@ impl NatsServer {
         self.directory.path().join("jetstream")
     }
 
-    fn signal(&self, signal: Signal) {
+    fn signal(&self, signal: Signal) -> Pid {
         let id = self.process.as_ref().and_then(|process| i32::try_from(process.id()).ok()).and_then(Pid::from_raw);
         let id = id.expect("the server runs");
         kill_process(id, signal).expect("the server is a child of this process");
+        id
     }
 }
