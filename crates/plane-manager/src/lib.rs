@@ -45,3 +45,6 @@ mod transports;
 
 mod manager;
 pub use manager::{EndpointClient, IntoRequest, ManagerStats, NetworkManager, NetworkManagerBuilder, Service};
+
+#[cfg(feature = "nats")]
+pub use plane_nats::{DeadLetter, ReplayFrom, Replayed, RequestStore, StoreStats};

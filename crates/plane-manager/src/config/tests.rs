@@ -305,6 +305,24 @@ fn nats_takes_what_is_accepted() {
     ];
     nats(&all).nats_config().unwrap();
     nats(&[(raw::NATS_MAX_MESSAGE_SIZE, "1")]).nats_config().unwrap();
+    let lowest = ["jetstream", "1MiB", "1s", "1", "1s", "1", "1ms"];
+    let highest = ["jetstream", "1024TiB", "366d", "5", "366d", "1000", "20m"];
+    for values in [lowest, highest] {
+        let names = [
+            raw::NATS_DELIVERY,
+            raw::NATS_STORE_MAX_BYTES,
+            raw::NATS_STORE_MAX_AGE,
+            raw::NATS_STORE_REPLICAS,
+            raw::NATS_DUPLICATE_WINDOW,
+            raw::NATS_MAX_ATTEMPTS,
+            raw::NATS_RETRY_DELAY,
+        ];
+        let vars: Vec<(&str, &str)> = names.into_iter().zip(values).collect();
+        nats(&vars).nats_config().unwrap();
+    }
+    let stored = nats(&[(raw::NATS_DELIVERY, "jetstream")]).nats_config().unwrap();
+    let defaults = plane_nats::NatsDelivery::JetStream(plane_nats::StoreConfig::default());
+    assert_eq!(stored, plane_nats::NatsConfig::default().delivery(defaults));
     assert_eq!(NatsSettings::default().nats_config().unwrap(), plane_nats::NatsConfig::default());
     let by_hand = NatsSettings { prefix: "a b".to_owned(), ..NatsSettings::default() };
     assert_eq!(by_hand.nats_config().unwrap_err().kind(), plane_core::ErrorKind::InvalidArgument);

@@ -23,6 +23,8 @@ pub use into_request::IntoRequest;
 pub use service::Service;
 
 use crate::balance::InstancePicker;
+#[cfg(feature = "nats")]
+use crate::config::NATS_DELIVERY;
 use crate::config::{Config, InvalidConfig, Strictness};
 use crate::discovery::Discovery;
 use crate::transports::Transports;
@@ -147,6 +149,20 @@ impl NetworkManager {
     #[must_use]
     pub fn client(&self, endpoint: EndpointId) -> EndpointClient {
         EndpointClient::new(self.inner.clone(), endpoint)
+    }
+
+    /// The stored requests of this prefix, for whoever operates them. Connects to NATS, and makes the store if it is not there.
+    ///
+    /// # Errors
+    /// `FailedPrecondition` unless `DYN_NATS_DELIVERY` is `jetstream`, or if the store that is there is set up in another
+    /// way; what connecting to NATS can fail with.
+    #[cfg(feature = "nats")]
+    pub async fn request_store(&self) -> Result<plane_nats::RequestStore, Error> {
+        if self.inner.transports.store().is_none() {
+            let what = format!("requests are stored with {NATS_DELIVERY}=jetstream only");
+            return Err(Error::new(ErrorKind::FailedPrecondition, Delivery::NotSent, what));
+        }
+        plane_nats::RequestStore::open(self.inner.transports.nats_connection()).await
     }
 
     /// Ends everything in order: withdraws what is announced, refuses new calls, lets those in flight finish until

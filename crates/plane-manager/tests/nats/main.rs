@@ -5,3 +5,4 @@ mod migrating;
 mod pairing;
 mod place;
 mod serving;
+mod stored;

@@ -119,6 +119,19 @@ async fn a_frozen_server_forgets_nobody() {
     deployment.goes_on().await;
 }
 
+/// What could not be announced in time does not stay.
+#[tokio::test]
+async fn an_announcement_in_vain_leaves_nothing_behind() {
+    let mut deployment = Deployment::start().await;
+    deployment.server.freeze();
+    let refused = deployment.living.publish(instance(3)).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    deployment.server.thaw();
+    deployment.kill_mortal();
+    deployment.reconciles().await;
+    deployment.goes_on().await;
+}
+
 #[tokio::test]
 async fn a_bucket_that_is_deleted_is_made_anew() {
     let mut deployment = Deployment::start().await;

@@ -1,10 +1,13 @@
 //! The settings as `plane-nats` takes them.
 
 use plane_core::{ConfigError, Error};
-use plane_nats::{Credentials, NatsConfig, Tls};
+use plane_nats::{Credentials, NatsConfig, NatsDelivery, StoreConfig, Tls};
 
 use super::refuse;
-use crate::config::{NatsCredentials, NatsSettings};
+use crate::config::{NatsCredentials, NatsSettings, StoreSettings};
+
+/// How many times the first delay the last one is at most.
+const RETRY_GROWTH: u32 = 60;
 
 impl NatsSettings {
     /// # Errors
@@ -15,12 +18,17 @@ impl NatsSettings {
 
     fn build(&self) -> Result<NatsConfig, ConfigError> {
         let Self { tls, .. } = self;
+        let delivery = match &self.store {
+            Some(store) => NatsDelivery::JetStream(store.store_config()?),
+            None => NatsDelivery::Core,
+        };
         let config = if self.servers.is_empty() {
             NatsConfig::default()
         } else {
             NatsConfig::default().servers(&self.servers)?
         };
         config
+            .delivery(delivery)
             .credentials(self.credentials.clone().into())
             .tls(Tls { required: tls.required, roots: tls.ca.clone(), identity: tls.identity.clone() })
             .prefix(&self.prefix)?
@@ -29,6 +37,18 @@ impl NatsSettings {
             .chunking(self.chunking)
             .request_timeout(self.request_timeout)?
             .connect_timeout(self.connect_timeout)
+    }
+}
+
+impl StoreSettings {
+    fn store_config(&self) -> Result<StoreConfig, ConfigError> {
+        StoreConfig::default()
+            .max_bytes(self.max_bytes)?
+            .max_age(self.max_age)?
+            .replicas(self.replicas)?
+            .duplicate_window(self.duplicate_window)?
+            .max_attempts(self.max_attempts)?
+            .retry_delay(self.retry_delay, RETRY_GROWTH * self.retry_delay)
     }
 }
 
