@@ -298,6 +298,42 @@ async fn a_call_from_a_shell_ends_at_its_timeout(on: Plane) {
     assert_eq!(String::from_utf8(late.stdout).unwrap().lines().count(), 1);
 }
 
+/// A request is stored before there is a worker, survives a worker that is killed, and is answered; the store can be looked at.
+#[tokio::test]
+async fn stored_requests_outlive_their_workers() {
+    let place = Place::new(Plane::Nats);
+    let stored = |args: &[&str]| {
+        let mut command = place.plane(args);
+        command.env("DYN_NATS_DELIVERY", "jetstream");
+        command
+    };
+    let frontend = stored(&["frontend", "--http-port", "0"]).output().await.unwrap();
+    assert_eq!(frontend.status.code(), Some(2), "a frontend stores nothing");
+    let stats = async || -> Value {
+        let output = timeout(PATIENCE, stored(&["store", "stats"]).output()).await.unwrap().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    assert_eq!(stats().await["stored"], 0);
+    let request = r#"{"model": "m", "prompt": "hi", "max_tokens": 2}"#;
+    let calling = stored(&["call", "dynamo.backend.generate", request]).stdout(Stdio::piped()).spawn().unwrap();
+    timeout(PATIENCE, async { while stats().await["stored"] != 1 {} }).await.unwrap();
+    let worker = ["worker", "--model", "m", "--engine", "mock", "--prefill-per-token"];
+    let mut doomed = Running::of(stored(&[&worker[..], &["1h"]].concat())).await;
+    timeout(PATIENCE, async { while stats().await["pending"] != 1 {} }).await.unwrap();
+    doomed.child.start_kill().unwrap();
+    doomed.end().await;
+    let _heir = Running::of(stored(&[&worker[..], &["0"]].concat())).await;
+    let answered = timeout(PATIENCE, calling.wait_with_output()).await.unwrap().unwrap();
+    assert_eq!(answered.status.code(), Some(0));
+    assert_eq!(String::from_utf8(answered.stdout).unwrap().lines().count(), 3);
+    let replay = stored(&["store", "replay", "dynamo.backend.generate", "--since", "1h"]).output().await.unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&replay.stdout).unwrap()["replayed"], 1);
+    let dead = stored(&["store", "dead"]).output().await.unwrap();
+    assert_eq!((dead.status.code(), dead.stdout.len()), (Some(0), 0));
+    let no_store = place.plane(&["store", "stats"]).output().await.unwrap();
+    assert_eq!(no_store.status.code(), Some(2), "{}", String::from_utf8_lossy(&no_store.stderr));
+}
+
 /// Runs each test over TCP and over NATS.
 macro_rules! on_both {
     ($($name:ident),* $(,)?) => {

@@ -44,6 +44,11 @@ pub(super) struct FrontendArgs {
 }
 
 pub(super) async fn run(args: FrontendArgs, manager: &NetworkManager) -> Result<(), Failure> {
+    if manager.config().nats.store.is_some() {
+        let what = "DYN_NATS_DELIVERY=jetstream stores requests for whoever takes them, and a frontend asks workers of a \
+                    model that answer at once: unset it for the frontend";
+        return Err(Failure::usage(what));
+    }
     let mut signals = Signals::listen()?;
     let listener = listen(args.http_host, args.http_port).await?;
     let address = listener.local_addr().map_err(|error| Failure::new(Exit::Failed, error.to_string()))?;

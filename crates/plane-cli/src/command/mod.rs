@@ -3,12 +3,13 @@
 //! # Layout
 //! - `logging`: log lines on stderr.
 //! - `network`: the manager that the environment and `--request-plane` ask for.
-//! - `frontend`, `worker`, `call`: one subcommand each.
+//! - `frontend`, `worker`, `call`, `store`: one subcommand each.
 
 mod call;
 mod frontend;
 mod logging;
 mod network;
+mod store;
 mod worker;
 
 use clap::{Args, Parser, Subcommand};
@@ -32,6 +33,7 @@ Environment:
   DYN_TCP_*              settings of calls over TCP, see docs/configuration.md
   NATS_SERVER            NATS servers, nats://localhost:4222 if not set; NATS_AUTH_*, NATS_TLS_* and
                          DYN_NATS_* beside it
+  DYN_NATS_DELIVERY      core (default) or jetstream: requests are stored until they were answered
   RUST_LOG               what is logged, for example debug or plane_tcp=trace,info
 
 Exit codes:
@@ -68,6 +70,7 @@ enum Command {
     Frontend(frontend::FrontendArgs),
     Worker(worker::WorkerArgs),
     Call(call::CallArgs),
+    Store(store::StoreArgs),
 }
 
 /// Where the workers of a deployment answer unless told otherwise.
@@ -85,6 +88,7 @@ impl Cli {
             Command::Frontend(args) => frontend::run(args, &manager).await,
             Command::Worker(args) => worker::run(args, &manager).await,
             Command::Call(args) => call::run(args, &manager).await,
+            Command::Store(args) => store::run(args, &manager).await,
         }
     }
 }

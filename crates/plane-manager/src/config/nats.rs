@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check::{Check, TIMEOUT, TIMEOUTS};
-use super::problem::{ConfigProblem, Findings};
+use super::problem::{ConfigProblem, Findings, without_user};
 use super::raw::{self, Raw};
 use super::store::StoreSettings;
 use super::values::{parse_duration, parse_size, parse_switch};
@@ -21,8 +21,8 @@ const LONGEST_SECRET: usize = 4096;
 /// As in the domain name system.
 const LONGEST_HOST: usize = 253;
 
-/// Settings of calls over NATS. What each does is in docs/configuration.md.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Settings of calls over NATS. What each does is in docs/configuration.md. Shown without secrets.
+#[derive(Clone, PartialEq, Eq)]
 pub struct NatsSettings {
     /// The servers of the cluster (`NATS_SERVER`). `nats://localhost:4222` if there is none, and then only a manager
     /// whose own mode is NATS connects: others would look for a server that nobody told them of.
@@ -48,6 +48,24 @@ pub struct NatsSettings {
     /// Where requests are stored until they were answered (`DYN_NATS_DELIVERY=jetstream`). By default they are not, and go
     /// straight to a server.
     pub store: Option<StoreSettings>,
+}
+
+impl fmt::Debug for NatsSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { servers, credentials, tls, prefix, inbox_prefix, store, .. } = self;
+        f.debug_struct("NatsSettings")
+            .field("servers", &servers.iter().map(|url| without_user(url)).collect::<Vec<_>>())
+            .field("credentials", credentials)
+            .field("tls", tls)
+            .field("prefix", prefix)
+            .field("inbox_prefix", inbox_prefix)
+            .field("max_message_size", &self.max_message_size)
+            .field("chunking", &self.chunking)
+            .field("request_timeout", &self.request_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("store", store)
+            .finish()
+    }
 }
 
 /// Who this process is to the NATS servers. Shown without its secrets.

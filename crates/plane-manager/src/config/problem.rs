@@ -59,7 +59,7 @@ impl fmt::Display for ConfigProblem {
 }
 
 /// The URL without who it says to log in as.
-fn without_user(url: &str) -> String {
+pub(super) fn without_user(url: &str) -> String {
     let Some((before, host)) = url.rsplit_once('@') else { return url.to_owned() };
     let scheme = before.split_once("://").map_or_else(String::new, |(scheme, _)| format!("{scheme}://"));
     format!("{scheme}...@{host}")

@@ -226,8 +226,10 @@ fn nats_secrets_are_not_shown() {
         let error = read(vars).unwrap_err();
         assert!(!format!("{error} {error:?}").contains(secret), "{error}");
     }
-    let config = read(&[(raw::NATS_AUTH_TOKEN, secret)]).unwrap();
-    assert!(!format!("{config:?}").contains(secret));
+    for vars in [(raw::NATS_AUTH_TOKEN, secret), (NATS_SERVER, "nats://ann:hunter2@h:1")] {
+        let config = read(&[vars]).unwrap();
+        assert!(!format!("{config:?}").contains(secret));
+    }
 }
 
 #[test]
