@@ -8,7 +8,8 @@ use plane_core::{
     Address, Body, Delivery, ErrorKind, Handler, Headers, InstanceId, Request, RequestPlaneClient, RequestPlaneServer,
     Response, Status, handler_fn,
 };
-use plane_testkit::nats::NatsServer as Nats;
+use plane_nats::Credentials;
+use plane_testkit::nats::{NatsServer as Nats, NatsServerOptions};
 use tokio::sync::{Notify, mpsc};
 
 use crate::world::{Worker, any, call, call_as, client, config, endpoint, in_time, open, store, without_jetstream};
@@ -146,6 +147,46 @@ async fn the_same_key_twice_is_run_once() {
     assert_eq!(in_time(call_as(&first, "order-7", "once", "go")).await.unwrap(), "run 0");
     assert_eq!(runs.load(Ordering::SeqCst), 1);
     assert_eq!(open(&config).await.stats().await.unwrap().stored, 1);
+}
+
+/// Threat E18: after the window the same key is a new request.
+#[tokio::test]
+async fn after_the_window_a_key_is_new() {
+    let nats = Nats::start();
+    let window = std::time::Duration::from_millis(100);
+    let config = config(&nats, store().duplicate_window(window).unwrap());
+    let runs = Arc::new(AtomicU64::new(0));
+    let count = handler_fn({
+        let runs = runs.clone();
+        move |_, _| {
+            let run = runs.fetch_add(1, Ordering::SeqCst) + 1;
+            async move { Ok(Response::new(run.to_string())) }
+        }
+    });
+    let _worker = Worker::start(&config).await.with("count", count).await;
+    let client = client(&config);
+    let mut last = in_time(call_as(&client, "key", "count", "go")).await.unwrap();
+    assert_eq!(last, "1");
+    in_time(async {
+        while last == "1" {
+            last = call_as(&client, "key", "count", "go").await.unwrap();
+        }
+    })
+    .await;
+    assert_eq!((&last[..], runs.load(Ordering::SeqCst)), (&b"2"[..], 2));
+}
+
+/// Threat E21.
+#[tokio::test]
+async fn a_user_that_may_not_store_is_told_so() {
+    let configuration = "authorization { users: [{ user: ann, password: x, permissions: { publish: \
+                         { deny: \"plane.@stored.>\" } } }] }\n";
+    let options = NatsServerOptions { configuration: configuration.to_owned(), ..NatsServerOptions::default() };
+    let nats = Nats::with(options);
+    let credentials = Credentials::UserPassword { user: "ann".to_owned(), password: "x".to_owned() };
+    let config = config(&nats, store()).credentials(credentials);
+    let error = in_time(call(&client(&config), "echo", "a")).await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::PermissionDenied, Delivery::NotExecuted), "{error}");
 }
 
 /// What was streamed to its first caller is not kept, and not run again for another.

@@ -147,6 +147,52 @@ async fn a_killed_nats_server_loses_no_request() {
     drop(worker);
 }
 
+/// Calls that are made while NATS is killed and comes back are answered, or say that they were certainly not sent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_made_while_nats_restarts_are_answered_or_not_sent() {
+    let mut nats = Nats::start();
+    let config = config(&nats, store());
+    let echo = handler_fn(|request: Request, _| async { Ok(Response::new(request.body)) });
+    let _worker = Worker::start(&config).await.with("echo", echo).await;
+    let client = Arc::new(client(&config));
+    let answered = Arc::new(AtomicU64::new(0));
+    let mut callers = JoinSet::new();
+    for caller in 0..8 {
+        let (client, answered) = (client.clone(), answered.clone());
+        callers.spawn(async move {
+            let mut left = 100;
+            while left > 0 {
+                let message = format!("{caller} {left}");
+                match call(&client, "echo", message.clone()).await {
+                    Ok(answer) => {
+                        assert_eq!(answer, message);
+                        answered.fetch_add(1, Ordering::SeqCst);
+                        left -= 1;
+                    }
+                    Err(error) => {
+                        let seen = (error.kind(), error.delivery());
+                        assert_eq!(seen, (ErrorKind::Unavailable, Delivery::NotSent), "{error:?}");
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+        });
+    }
+    for restart in 1..=2 {
+        in_time(async {
+            while answered.load(Ordering::SeqCst) < restart * 200 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        nats.restart();
+    }
+    while let Some(caller) = in_time(callers.join_next()).await {
+        caller.unwrap();
+    }
+    assert_eq!(open(&config).await.stats().await.unwrap().dead, 0);
+}
+
 /// A stream that had not begun when NATS was killed comes whole.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_had_not_begun_survives_nats() {
