@@ -51,7 +51,7 @@ impl Running {
         let mut clock = Clock { deadline, beat: None, interval };
         if let Err(status) = self.take_turn(&mut clock).await {
             if self.stored.is_some() {
-                return self.settle(Err(status)).await;
+                return self.settle(Err(status), false).await;
             }
             self.send_end(End::refused(status)).await;
             return self.finish(Outcome::Cancelled);
@@ -60,7 +60,7 @@ impl Running {
         self.admitted.tally().start();
         let ended = self.answer(&mut clock, request).await;
         if self.stored.is_some() {
-            return self.settle(ended).await;
+            return self.settle(ended, true).await;
         }
         let (outcome, status) = match (ended, self.call.canceller.abort_reason()) {
             // What the handler made of its last poll comes too late: it may be the answer to its own abort.
@@ -82,7 +82,7 @@ impl Running {
     }
 
     /// Ends the run of a stored request.
-    async fn settle(mut self, ended: Result<(), Status>) {
+    async fn settle(mut self, ended: Result<(), Status>, was_started: bool) {
         // What was kept was answered, whatever came too late to stop it.
         let is_kept = self.stored.as_ref().is_some_and(|stored| stored.is_kept);
         let aborted = self.call.canceller.abort_reason().filter(|_| !is_kept);
@@ -93,6 +93,7 @@ impl Running {
         };
         if let Some(mut stored) = self.stored.take() {
             let verdict = Verdict::new(ended, aborted, stored.is_last());
+            let verdict = if was_started { verdict } else { stored.unstarted(verdict) };
             let goes_on = matches!(verdict, Verdict::Failed(_));
             let (payloads, messages) = self.call.sent_so_far();
             let (end, word) = stored.settle(verdict, payloads, messages).await;

@@ -40,6 +40,8 @@ pub(super) enum Verdict {
     Failed(Status),
     /// No other try is made.
     Dead(Status),
+    /// The same, and no handler was ever started.
+    Refused(Status),
     /// Another server has to run it; this was no try.
     GivenBack,
 }
@@ -76,6 +78,15 @@ impl Stored {
     /// Whether no try follows this one.
     pub(super) fn is_last(&self) -> bool {
         self.attempt >= u64::from(self.store.config().max_attempts)
+    }
+
+    /// How a run that did not get as far as its handler ended.
+    pub(super) fn unstarted(&self, verdict: Verdict) -> Verdict {
+        match verdict {
+            // Whoever had it before may have started it.
+            Verdict::Dead(status) if self.request.deliveries == 1 => Verdict::Refused(status),
+            verdict => verdict,
+        }
     }
 
     fn until() -> Instant {
@@ -115,28 +126,24 @@ impl Stored {
                 self.keep(headers, Bytes::new()).await;
                 (None, Word::Again(Duration::ZERO))
             }
-            Verdict::Dead(status) => self.give_up(status, payloads, messages).await,
+            Verdict::Dead(status) => self.give_up(&status, End::with(Some(status.clone()), payloads, messages)).await,
+            Verdict::Refused(status) => self.give_up(&status, End::refused(status.clone())).await,
         }
     }
 
-    async fn give_up(&mut self, status: Status, payloads: u64, messages: u64) -> (Option<End>, Word) {
+    async fn give_up(&mut self, status: &Status, end: End) -> (Option<End>, Word) {
         let buried =
-            bury(&self.store, &self.endpoint, &self.id, &self.request, self.attempt, &status, Self::until()).await;
+            bury(&self.store, &self.endpoint, &self.id, &self.request, self.attempt, status, Self::until()).await;
         if let Err(failure) = buried {
             // It must not be lost, so it stays where it is.
             tracing::warn!(endpoint = %self.endpoint, id = %self.id, ?failure, "a request cannot become a dead letter");
             return (None, Word::Again(self.store.config().retry_delay.1));
         }
         tracing::warn!(endpoint = %self.endpoint, id = %self.id, %status, "a request is a dead letter");
-        let end = End::with(Some(status), payloads, messages);
-        self.keep_end(&end).await;
-        (Some(end), Word::Never)
-    }
-
-    async fn keep_end(&mut self, end: &End) {
         let room = self.store.connection().max_payload().saturating_sub(head::OWN_BYTES);
         let (headers, payload) = end.encode(room);
         self.keep(headers, payload).await;
+        (Some(end), Word::Never)
     }
 
     /// What was kept of the request's answer by another run; counts tries that were none.
@@ -155,12 +162,6 @@ impl Stored {
             self.janitor.ring();
         }
     }
-}
-
-/// The end of a request that was not run this time.
-pub(super) fn refused(mut end: End) -> End {
-    end.not_executed = true;
-    end
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use plane_core::{AbortReason, Admitted, Body, CallInfo, Code, Context, Outcome, 
 use super::answer::Running;
 use super::call::Call;
 use super::core::{DEFAULT_CREDIT, Parts, check_version};
-use super::stored::{Stored, Verdict, refused};
+use super::stored::{Stored, Verdict};
 use crate::connection::{NatsConnection, Outbound};
 use crate::durable::{Delivered, Word, say};
 use crate::{head, subject};
@@ -61,11 +61,12 @@ impl Task {
                 running.run(request).await;
             }
             Err(status) => {
-                let (end, word) = self.stored.settle(Verdict::Dead(status), 0, 0).await;
+                let verdict = self.stored.unstarted(Verdict::Dead(status));
+                let (end, word) = self.stored.settle(verdict, 0, 0).await;
                 if let Some(end) = end {
                     let connection = self.stored.store.connection();
                     let room = connection.max_payload().saturating_sub(head::OWN_BYTES);
-                    let (headers, payload) = refused(end).encode(room);
+                    let (headers, payload) = end.encode(room);
                     tell(connection, caller, headers, payload).await;
                 }
                 self.stored.conclude(word).await;

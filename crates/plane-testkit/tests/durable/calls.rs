@@ -149,6 +149,27 @@ async fn the_same_key_twice_is_run_once() {
     assert_eq!(open(&config).await.stats().await.unwrap().stored, 1);
 }
 
+/// A request that no worker can read is given up unrun, and its caller is told that.
+#[tokio::test]
+async fn what_nobody_can_run_is_not_executed() {
+    let nats = Nats::start();
+    let config = config(&nats, store());
+    let _worker = Worker::start(&config).await.with("echo", echo()).await;
+    let plain = async_nats::connect(nats.url()).await.unwrap();
+    let mut inbox = plain.subscribe("inbox").await.unwrap();
+    plain.flush().await.unwrap();
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Plane-Version", "9");
+    headers.insert("Plane-Reply", "inbox");
+    plain.publish_with_headers("plane.@stored.test.durable.echo", headers, "x".into()).await.unwrap();
+    let end = in_time(futures_util::StreamExt::next(&mut inbox)).await.unwrap().headers.unwrap();
+    assert_eq!(
+        (end.get("Plane-Status").unwrap().as_str(), end.get("Plane-Not-Executed").unwrap().as_str()),
+        ("12", "1")
+    );
+    assert_eq!(open(&config).await.stats().await.unwrap().dead, 1);
+}
+
 /// Threat E18: after the window the same key is a new request.
 #[tokio::test]
 async fn after_the_window_a_key_is_new() {

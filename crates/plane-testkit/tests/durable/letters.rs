@@ -125,7 +125,7 @@ async fn what_kills_its_servers_becomes_a_dead_letter() {
     }
     let _fourth = WorkerProcess::start(&nats.url()).await;
     let error = in_time(killing).await.unwrap().unwrap_err();
-    assert_eq!(error.code(), Code::ABORTED, "{error}");
+    assert_eq!((error.code(), error.delivery()), (Code::ABORTED, Delivery::Executed), "{error}");
     assert_eq!(in_time(call(&client, "work", "other")).await.unwrap(), "other");
     let letters = open(&config).await.dead_letters(None, 0, 10).await.unwrap();
     assert_eq!((letters.len(), &letters[0].payload[..], letters[0].reason.code()), (1, &b"kill"[..], Code::ABORTED));
