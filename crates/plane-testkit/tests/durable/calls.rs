@@ -210,6 +210,46 @@ async fn a_user_that_may_not_store_is_told_so() {
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::PermissionDenied, Delivery::NotExecuted), "{error}");
 }
 
+/// The subjects that docs/nats.md lists are enough for callers and workers.
+#[tokio::test]
+async fn the_permissions_that_are_written_down_are_enough() {
+    let allowed = [
+        "plane.>",
+        "_INBOX.>",
+        "$SRV.>",
+        "$JS.API.STREAM.INFO.*",
+        "$JS.API.STREAM.CREATE.*",
+        "$JS.API.STREAM.MSG.GET.*",
+        "$JS.API.CONSUMER.INFO.plane-requests=plane.>",
+        "$JS.API.CONSUMER.CREATE.plane-requests=plane.>",
+        "$JS.API.CONSUMER.MSG.NEXT.plane-requests=plane.>",
+        "$JS.API.CONSUMER.LIST.plane-requests=plane",
+        "$JS.API.STREAM.PURGE.plane-requests=plane",
+        "$JS.ACK.plane-requests=plane.>",
+    ]
+    .map(|subject| format!("\"{subject}\""))
+    .join(", ");
+    let permissions = format!("{{ publish: [{allowed}], subscribe: [\"plane.>\", \"_INBOX.>\", \"$SRV.>\"] }}");
+    let user = format!("{{ user: ann, password: x, permissions: {permissions} }}");
+    let configuration = format!("authorization {{ users: [{user}] }}\n");
+    let nats = Nats::with(NatsServerOptions { configuration, ..NatsServerOptions::default() });
+    let credentials = Credentials::UserPassword { user: "ann".to_owned(), password: "x".to_owned() };
+    let config = config(&nats, store()).credentials(credentials);
+    let fail = handler_fn(|_, _| async { Err(Status::invalid_argument("bad")) });
+    let _worker = Worker::start(&config).await.with("echo", echo()).await.with("fail", fail).await;
+    let client = client(&config);
+    assert_eq!(in_time(call(&client, "echo", "a")).await.unwrap(), "a");
+    assert_eq!(in_time(call(&client, "fail", "a")).await.unwrap_err().kind(), ErrorKind::InvalidArgument);
+    let store = open(&config).await;
+    in_time(async {
+        while store.stats().await.unwrap().pending > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(store.dead_letters(None, 0, 2).await.unwrap().len(), 1);
+}
+
 /// What was streamed to its first caller is not kept, and not run again for another.
 #[tokio::test]
 async fn the_same_key_after_a_stream_says_that_it_was_run() {
