@@ -40,24 +40,30 @@ impl Janitor {
     }
 }
 
-/// Drops the older half of what was answered until less than half of the store is used; whether more is used still.
+/// Drops what was answered, the older half first and then half of the rest, until less than half of the store is used;
+/// whether more is used still.
 async fn make_room(store: &Store) -> Result<bool, Failure> {
     let half = store.config().max_bytes / 2;
+    let mut oldest = 0;
     loop {
-        let info = store.stream(&store.names().requests).await?;
-        if info.state.bytes <= half || info.state.messages == 0 {
+        let state = store.stream(&store.names().requests).await?.state;
+        if state.bytes <= half || state.messages == 0 {
             return Ok(false);
         }
-        // Halfway from the oldest: the newer history can still be replayed.
-        let middle = info.state.first + (info.state.last - info.state.first).div_ceil(2);
+        // What still waits stays, however old it is, and does not keep what was answered after it.
+        oldest = state.first.max(oldest);
+        if oldest > state.last {
+            return Ok(true);
+        }
+        let middle = oldest + (state.last - oldest) / 2;
         for consumer in store.consumers().await? {
-            // Everything up to its floor was answered, or nothing of it is there.
-            let before = (consumer.ack_floor.stream + 1).min(middle + 1);
-            store.purge(&consumer.config.filter, before).await?;
+            // Everything up to the floor was answered. Without one nothing was, and NATS takes a purge before the first
+            // message for one of them all.
+            let answered = consumer.ack_floor.stream.min(middle);
+            if answered > 0 {
+                store.purge(&consumer.config.filter, answered + 1).await?;
+            }
         }
-        let after = store.stream(&store.names().requests).await?;
-        if after.state.messages == info.state.messages {
-            return Ok(after.state.bytes > half);
-        }
+        oldest = middle + 1;
     }
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plane_core::{Delivery, ErrorKind, Request, Response, handler_fn};
+use plane_core::{Delivery, ErrorKind, Request, RequestPlaneClient, Response, handler_fn};
+use plane_nats::NatsClient;
 use plane_testkit::nats::NatsServer as Nats;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use crate::world::{Worker, call, client, config, in_time, open, store};
+use crate::world::{Worker, any, call, client, config, endpoint, in_time, open, store};
 
 const ROOM: u64 = 256 * 1024;
 const LARGE: usize = 20 * 1024;
@@ -39,6 +41,21 @@ async fn a_full_store_refuses_at_once_and_drops_nothing() {
     }
 }
 
+/// Five times what the store holds.
+async fn flow_through(client: &NatsClient) {
+    let mut answered = 0;
+    while answered < 5 * usize::try_from(ROOM).unwrap() / LARGE {
+        match call(client, "work", vec![1; LARGE]).await {
+            Ok(answer) => {
+                assert_eq!(answer.len(), LARGE);
+                answered += 1;
+            }
+            // Faster than room is made; it is, soon.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}"),
+        }
+    }
+}
+
 /// What was answered makes room for what is new: many times the store goes through it.
 #[tokio::test]
 async fn history_makes_room() {
@@ -46,21 +63,51 @@ async fn history_makes_room() {
     let config = config(&nats, store().max_bytes(ROOM).unwrap());
     let echo = handler_fn(|request: Request, _| async { Ok(Response::new(request.body)) });
     let _worker = Worker::start(&config).await.with("work", echo).await;
-    let client = client(&config);
-    let mut answered = 0;
-    in_time(async {
-        while answered < 5 * usize::try_from(ROOM).unwrap() / LARGE {
-            match call(&client, "work", vec![1; LARGE]).await {
-                Ok(answer) => {
-                    assert_eq!(answer.len(), LARGE);
-                    answered += 1;
-                }
-                // Faster than room is made; it is, soon.
-                Err(error) => assert_eq!(error.kind(), ErrorKind::ResourceExhausted, "{error}"),
+    in_time(flow_through(&client(&config))).await;
+    let stats = open(&config).await.stats().await.unwrap();
+    assert!(stats.bytes <= ROOM && stats.stored > 0, "{stats:?}");
+}
+
+/// What waits stays, however old it is, and does not keep what was answered after it.
+#[tokio::test]
+async fn history_makes_room_around_what_waits() {
+    let nats = Nats::start();
+    let config = config(&nats, store().max_bytes(ROOM).unwrap());
+    let (started, mut starts) = mpsc::channel(4);
+    let gate = Arc::new(Semaphore::new(0));
+    let gated = handler_fn({
+        let gate = gate.clone();
+        move |request: Request, _| {
+            let (gate, started) = (gate.clone(), started.clone());
+            async move {
+                started.send(()).await.unwrap();
+                let _pass = gate.acquire().await.unwrap();
+                Ok(Response::new(request.body))
             }
+        }
+    });
+    let echo = handler_fn(|request: Request, _| async { Ok(Response::new(request.body)) });
+    let _worker = Worker::start(&config).await.with("gated", gated).await.with("work", echo).await;
+    let client = Arc::new(client(&config));
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { call(&client, "gated", vec![1; LARGE]).await }
+    });
+    in_time(starts.recv()).await.unwrap();
+    // Nobody has ever taken this one.
+    let request = Request::new(endpoint("nobody"), "x").with_timeout(Duration::from_millis(100));
+    client.call(&any(), request).await.unwrap_err();
+    in_time(flow_through(&client)).await;
+    gate.add_permits(1);
+    assert_eq!(in_time(waiting).await.unwrap().unwrap().len(), LARGE);
+    let echo = handler_fn(|request: Request, _| async { Ok(Response::new(request.body)) });
+    let _late = Worker::start(&config).await.with("nobody", echo).await;
+    let store = open(&config).await;
+    in_time(async {
+        // It is still there, and now its time is over.
+        while store.stats().await.unwrap().dead == 0 {
+            tokio::task::yield_now().await;
         }
     })
     .await;
-    let stats = open(&config).await.stats().await.unwrap();
-    assert!(stats.bytes <= ROOM && stats.stored > 0, "{stats:?}");
 }
