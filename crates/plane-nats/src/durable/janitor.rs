@@ -57,8 +57,7 @@ async fn make_room(store: &Store) -> Result<bool, Failure> {
         }
         let middle = oldest + (state.last - oldest) / 2;
         for consumer in store.consumers().await? {
-            // Everything up to the floor was answered. Without one nothing was, and NATS takes a purge before the first
-            // message for one of them all.
+            // Everything of the endpoint up to its floor was answered, and nothing if it has none.
             let answered = consumer.ack_floor.stream.min(middle);
             if answered > 0 {
                 store.purge(&consumer.config.filter, answered + 1).await?;

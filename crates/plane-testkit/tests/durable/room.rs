@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plane_core::{Delivery, ErrorKind, Request, RequestPlaneClient, Response, handler_fn};
-use plane_nats::NatsClient;
+use plane_nats::{NatsClient, ReplayFrom};
 use plane_testkit::nats::NatsServer as Nats;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -98,11 +98,13 @@ async fn history_makes_room_around_what_waits() {
     let request = Request::new(endpoint("nobody"), "x").with_timeout(Duration::from_millis(100));
     client.call(&any(), request).await.unwrap_err();
     in_time(flow_through(&client)).await;
-    gate.add_permits(1);
+    let store = open(&config).await;
+    let again = in_time(store.replay(&endpoint("gated"), ReplayFrom::Sequence(1), |_| {})).await.unwrap();
+    assert_eq!(again.requests, 1);
+    gate.add_permits(2);
     assert_eq!(in_time(waiting).await.unwrap().unwrap().len(), LARGE);
     let echo = handler_fn(|request: Request, _| async { Ok(Response::new(request.body)) });
     let _late = Worker::start(&config).await.with("nobody", echo).await;
-    let store = open(&config).await;
     in_time(async {
         // It is still there, and now its time is over.
         while store.stats().await.unwrap().dead == 0 {
