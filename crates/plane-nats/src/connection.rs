@@ -3,13 +3,13 @@
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use async_nats::client::PublishErrorKind;
+use async_nats::client::{PublishError, PublishErrorKind};
 use async_nats::connection::State;
 use async_nats::rustls;
-use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, HeaderMap, ServerAddr, Subject};
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, ServerAddr, Subject};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use plane_core::{Delivery, Error, ErrorKind, Health};
@@ -18,6 +18,9 @@ use tokio::sync::{OnceCell, broadcast, watch};
 use crate::config::{NatsConfig, Tls};
 use crate::credentials::Credentials;
 use crate::events::Events;
+use crate::head;
+pub(crate) use crate::outbox::Outbound;
+use crate::outbox::Outbox;
 
 /// Messages of one subscription that wait to be taken in. It costs nothing until they come.
 const SUBSCRIPTION_CAPACITY: usize = 1 << 20;
@@ -37,22 +40,21 @@ struct Shared {
     config: NatsConfig,
     client: OnceCell<Client>,
     events: Arc<Events>,
+    outbox: Arc<Outbox>,
 }
 
-/// A message on its way out.
-#[derive(Debug, Clone)]
-pub(crate) struct Outbound {
-    pub(crate) subject: Subject,
-    pub(crate) reply: Option<Subject>,
-    pub(crate) headers: Option<HeaderMap>,
-    pub(crate) payload: Bytes,
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.outbox.close();
+    }
 }
 
 impl NatsConnection {
     /// A connection with these settings. Nothing is opened yet.
     #[must_use]
     pub fn new(config: NatsConfig) -> Self {
-        Self { shared: Arc::new(Shared { config, client: OnceCell::new(), events: Arc::new(Events::new()) }) }
+        let events = Arc::new(Events::new());
+        Self { shared: Arc::new(Shared { config, client: OnceCell::new(), events, outbox: Arc::default() }) }
     }
 
     pub(crate) fn config(&self) -> &NatsConfig {
@@ -82,7 +84,10 @@ impl NatsConnection {
     /// # Errors
     /// `Unavailable`, `Unauthenticated` or `InvalidArgument`, all `NotSent`.
     pub async fn client(&self) -> Result<&Client, Error> {
-        let client = self.shared.client.get_or_try_init(|| self.connect()).await?;
+        let client = match self.shared.client.get() {
+            Some(client) => client,
+            None => self.shared.client.get_or_try_init(|| self.connect_and_send()).await?,
+        };
         self.check_connected(client)?;
         Ok(client)
     }
@@ -93,6 +98,20 @@ impl NatsConnection {
         }
         let (kind, what) = self.shared.events.why_lost(&self.servers());
         Err(Error::new(kind, Delivery::NotSent, what))
+    }
+
+    /// Connects, and starts the task that hands over what leaves together. It ends with the connection.
+    async fn connect_and_send(&self) -> Result<Client, Error> {
+        let client = self.connect().await?;
+        let sender = client.clone();
+        let sending = self.shared.outbox.clone().run(async move |message| {
+            // Its size was looked at before; what else can fail ends the calls by itself.
+            if let Err(error) = send(&sender, message).await {
+                tracing::debug!(%error, "a message was not sent");
+            }
+        });
+        tokio::spawn(sending);
+        Ok(client)
     }
 
     async fn connect(&self) -> Result<Client, Error> {
@@ -179,7 +198,57 @@ impl NatsConnection {
     /// The message was not sent if the future is dropped.
     pub(crate) async fn publish(&self, message: Outbound) -> Result<(), Error> {
         let client = self.client().await?;
-        let mut sending = pin!(send(client, message));
+        if !self.shared.outbox.is_idle() {
+            return self.publish_later(client, message).await;
+        }
+        self.unless_lost(client, send(client, message)).await
+    }
+
+    /// The same for a task that is one of many: what they send leaves together, once all of them had their turn.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    /// As [`publish`](Self::publish).
+    pub(crate) async fn publish_with_others(&self, message: Outbound) -> Result<(), Error> {
+        let client = self.client().await?;
+        self.publish_later(client, message).await
+    }
+
+    /// The same if that needs no waiting; `None` if it does.
+    pub(crate) fn try_publish(&self, message: &Outbound) -> Option<Result<(), Error>> {
+        let client = self.shared.client.get().filter(|_| self.shared.outbox.is_idle())?;
+        if let Err(error) = self.check_connected(client) {
+            return Some(Err(error));
+        }
+        // A budget that is used up is no reason to wait: whoever reads messages gives way by itself.
+        let sending = pin!(tokio::task::unconstrained(send(client, message.clone())));
+        match sending.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(sent) => Some(sent.map_err(|error| unsent(client, error))),
+            Poll::Pending => None,
+        }
+    }
+
+    async fn publish_later(&self, client: &Client, message: Outbound) -> Result<(), Error> {
+        let limit = client.max_payload();
+        let headers = message.headers.as_ref().filter(|headers| !headers.is_empty()).map_or(0, head::wire_len);
+        if headers + message.payload.len() > limit {
+            return Err(over_payload(limit));
+        }
+        self.unless_lost(client, async {
+            self.shared.outbox.push(message).await;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn unless_lost(
+        &self,
+        client: &Client,
+        sending: impl Future<Output = Result<(), PublishError>>,
+    ) -> Result<(), Error> {
+        let mut sending = pin!(sending);
         // Nearly always there is room at once; only then is it worth listening for the loss of the connection.
         let sent = match std::future::poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
             Poll::Ready(sent) => sent,
@@ -194,13 +263,7 @@ impl NatsConnection {
                 }
             }
         };
-        sent.map_err(|error| match error.kind() {
-            PublishErrorKind::MaxPayloadExceeded => over_payload(client.max_payload()),
-            _ => {
-                let what = format!("cannot publish to NATS: {error}");
-                Error::new(ErrorKind::Unavailable, Delivery::NotSent, what).with_source(error)
-            }
-        })
+        sent.map_err(|error| unsent(client, error))
     }
 
     /// Sends a message to itself on a subject of its own, and waits until it comes: what NATS sent before has come too.
@@ -228,8 +291,22 @@ impl NatsConnection {
     /// Waits until everything that was published is written, at most this long.
     pub(crate) async fn flush(&self, at_most: Duration) {
         if let Some(client) = self.shared.client.get() {
+            let written = async {
+                self.shared.outbox.wait_until_idle().await;
+                client.flush().await
+            };
             // Of a lost connection nothing more can be had.
-            let _ = tokio::time::timeout(at_most, client.flush()).await;
+            let _ = tokio::time::timeout(at_most, written).await;
+        }
+    }
+}
+
+fn unsent(client: &Client, error: PublishError) -> Error {
+    match error.kind() {
+        PublishErrorKind::MaxPayloadExceeded => over_payload(client.max_payload()),
+        _ => {
+            let what = format!("cannot publish to NATS: {error}");
+            Error::new(ErrorKind::Unavailable, Delivery::NotSent, what).with_source(error)
         }
     }
 }
@@ -251,7 +328,7 @@ pub(crate) fn over_limit(bytes: usize, limit: usize) -> Error {
     Error::new(ErrorKind::MessageTooLarge, Delivery::NotSent, what)
 }
 
-async fn send(client: &Client, message: Outbound) -> Result<(), async_nats::client::PublishError> {
+async fn send(client: &Client, message: Outbound) -> Result<(), PublishError> {
     let Outbound { subject, reply, headers, payload } = message;
     match (reply, headers) {
         (None, None) => client.publish(subject, payload).await,

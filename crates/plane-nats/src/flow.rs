@@ -10,7 +10,10 @@ use plane_core::{Code, Status};
 /// What each payload costs beyond its bytes, so that many small ones are bounded too.
 const PAYLOAD_COST: u64 = 64;
 
-fn cost(bytes: usize) -> u64 {
+/// The credit of an answer whose caller names none.
+pub(crate) const DEFAULT_CREDIT: u32 = 1024 * 1024;
+
+pub(crate) fn cost(bytes: usize) -> u64 {
     bytes as u64 + PAYLOAD_COST
 }
 
@@ -59,10 +62,15 @@ impl Outgoing {
 
     /// Takes the number of a payload that is sent now.
     pub(crate) fn send(&mut self, bytes: usize, continues: bool) -> u64 {
-        self.credit = self.credit.saturating_sub_unsigned(cost(bytes));
+        self.send_some(cost(bytes), u64::from(!continues))
+    }
+
+    /// The same of a payload that is several messages, with the cost of all of them.
+    pub(crate) fn send_some(&mut self, cost: u64, messages: u64) -> u64 {
+        self.credit = self.credit.saturating_sub_unsigned(cost);
         let number = self.payloads;
         self.payloads += 1;
-        self.messages += u64::from(!continues);
+        self.messages += messages;
         number
     }
 }
@@ -153,6 +161,25 @@ impl Incoming {
         Ok(())
     }
 
+    /// Takes a payload in that is several whole messages, with the size of each.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push), and [`Code::DATA_LOSS`] if the sizes are not those of the payload.
+    pub(crate) fn push_some(&mut self, number: u64, sizes: &str, mut payload: Bytes) -> Result<(), Status> {
+        if number < self.payloads {
+            return Ok(());
+        }
+        for (index, size) in sizes.split(' ').enumerate() {
+            let size = size.parse().ok().filter(|size| *size <= payload.len());
+            let Some(size) = size else { return Err(wrong_sizes(number)) };
+            // All of them are one payload.
+            let number = if index == 0 { number } else { self.payloads };
+            self.push(number, false, payload.split_to(size))?;
+            self.payloads -= u64::from(index > 0);
+        }
+        if payload.is_empty() { Ok(()) } else { Err(wrong_sizes(number)) }
+    }
+
     /// The next whole message. With none there the reader waits, so that what has come of the next goes back as credit.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         match self.ready.pop_front() {
@@ -204,6 +231,10 @@ impl Incoming {
     }
 }
 
+fn wrong_sizes(number: u64) -> Status {
+    Status::new(Code::DATA_LOSS, format!("payload {number} of the call does not have the sizes that it names"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,6 +267,27 @@ mod tests {
         incoming.push(3, false, "".into()).unwrap();
         assert_eq!((incoming.pop().unwrap(), incoming.pop().unwrap(), incoming.pop()), ("abc".into(), "".into(), None));
         assert_eq!(incoming.check_end(4, 2), Ok(()));
+    }
+
+    #[test]
+    fn a_payload_may_be_several_messages() {
+        let mut incoming = incoming();
+        incoming.push(0, false, "a".into()).unwrap();
+        incoming.push_some(1, "2 0 1", "bcd".into()).unwrap();
+        incoming.push_some(1, "2 0 1", "bcd".into()).unwrap();
+        incoming.push(2, false, "e".into()).unwrap();
+        assert_eq!(incoming.check_end(3, 5), Ok(()));
+        let read: Vec<_> = std::iter::from_fn(|| incoming.pop()).collect();
+        assert_eq!(read, ["a", "bc", "", "d", "e"]);
+        assert_eq!(incoming.push_some(4, "1", "x".into()).unwrap_err().code(), Code::DATA_LOSS);
+    }
+
+    #[test]
+    fn sizes_that_are_not_those_of_the_payload_are_data_loss() {
+        for sizes in ["", "4", "1 3", "1 1", "1  2", "-1 4", "x", "3 "] {
+            let pushed = incoming().push_some(0, sizes, "abc".into());
+            assert_eq!(pushed.unwrap_err().code(), Code::DATA_LOSS, "{sizes:?}");
+        }
     }
 
     #[test]

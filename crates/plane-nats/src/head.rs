@@ -15,6 +15,7 @@ pub(crate) const BODY: HeaderName = HeaderName::from_static("Plane-Body");
 pub(crate) const BEGIN: HeaderName = HeaderName::from_static("Plane-Begin");
 pub(crate) const SEQ: HeaderName = HeaderName::from_static("Plane-Seq");
 pub(crate) const MORE: HeaderName = HeaderName::from_static("Plane-More");
+pub(crate) const SIZES: HeaderName = HeaderName::from_static("Plane-Sizes");
 pub(crate) const COUNT: HeaderName = HeaderName::from_static("Plane-Count");
 pub(crate) const STATUS: HeaderName = HeaderName::from_static("Plane-Status");
 pub(crate) const TEXT: HeaderName = HeaderName::from_static("Plane-Text");

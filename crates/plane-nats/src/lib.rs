@@ -9,6 +9,8 @@
 //! - `flow`: the messages and credit of one direction of a call, as plain types.
 //! - `head`, `status`: what the headers of messages say, and how a call ends.
 //! - `events`: what the connection tells of itself.
+//! - `pack`: small messages that travel in one payload.
+//! - `outbox`: messages that leave together.
 //! - `connection`: the connection to NATS, made when it is first needed.
 //! - `durable`: requests that are stored until they were answered.
 //! - `controls`: what is to be told of calls from places that cannot wait.
@@ -33,6 +35,10 @@ mod head;
 mod status;
 
 mod events;
+
+mod pack;
+
+mod outbox;
 
 mod connection;
 pub use connection::NatsConnection;

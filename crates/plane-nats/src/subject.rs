@@ -1,5 +1,7 @@
 //! Subjects, made of checked names only (docs/nats.md, "Subjects").
 
+use std::fmt::Write as _;
+
 use plane_core::{EndpointId, InstanceId, check_token};
 
 /// Whether this is one to eight tokens of the characters that names are made of, with dots between them: no wildcard,
@@ -40,13 +42,57 @@ fn is_server_id(text: &str) -> bool {
 pub(crate) fn call(address: &str, endpoint: &EndpointId, instance: Option<InstanceId>) -> String {
     match instance {
         Some(instance) => format!("{address}.{endpoint}.{instance}"),
-        None => format!("{address}.{endpoint}"),
+        // By far the most frequent, and once for each call.
+        None => [address, ".", endpoint.as_str()].concat(),
     }
+}
+
+/// What the last token of a subject begins with if it is the number of a call or a payload.
+const NUMBERED: char = '+';
+
+/// The subject of the answers to call `number` of the client whose inbox this is.
+pub(crate) fn inbox(inbox: &str, number: u64) -> String {
+    format!("{inbox}.{NUMBERED}{number:x}")
+}
+
+/// Which call of its client an answer is for, by the last token of the subject that it came to.
+pub(crate) fn call_number(token: &str) -> Option<u64> {
+    u64::from_str_radix(token.strip_prefix(NUMBERED)?, 16).ok()
+}
+
+/// What servers know a call as.
+pub(crate) fn request_id(token: &str, number: u64) -> String {
+    format!("{token}-{number:x}")
+}
+
+/// What a call is known as by its reply subject alone: `<token>-<n>` if that ends with `.<token>.+<n>`. Only who knows
+/// the token of an inbox can make this of it.
+pub(crate) fn request_id_of(reply: &str) -> Option<String> {
+    let (inbox, last) = reply.rsplit_once('.')?;
+    let number = last.strip_prefix(NUMBERED)?;
+    let (_, token) = inbox.rsplit_once('.')?;
+    let id = [token, "-", number].concat();
+    check_token(&id).is_ok().then_some(id)
 }
 
 /// The subject on which the caller of one call talks to its server.
 pub(crate) fn control(server: &str, request_id: &str) -> String {
     format!("{server}.{request_id}")
+}
+
+/// The reply subject of payload `number`: that of the call's control, with the number as one more token.
+pub(crate) fn payload_reply(control: &str, number: u64) -> String {
+    let mut subject = String::with_capacity(control.len() + ".+".len() + 2 * size_of::<u64>());
+    subject.push_str(control);
+    // Writing to a string does not fail.
+    let _ = write!(subject, ".{NUMBERED}{number:x}");
+    subject
+}
+
+/// The control subject and the number in the reply subject of a payload; `None` if it has no number.
+pub(crate) fn numbered(reply: &str) -> Option<(&str, u64)> {
+    let (control, last) = reply.rsplit_once('.')?;
+    Some((control, call_number(last)?))
 }
 
 /// The subject on which a server hears itself.
@@ -108,6 +154,8 @@ pub(crate) fn parse(rest: &str) -> Addressed<'_> {
             Some(nonce) => u64::from_str_radix(nonce, 16).map_or(Addressed::Strange, Addressed::Probe),
             None => Addressed::Control(rest),
         },
+        // NATS says where a payload would have had its answer that nobody listens.
+        1 => numbered(rest).map_or(Addressed::Strange, |(id, _)| Addressed::Control(id)),
         2 => Addressed::Call(rest, None),
         3 => {
             let (endpoint, instance) = rest.rsplit_once('.').unwrap_or((rest, ""));
@@ -120,6 +168,31 @@ pub(crate) fn parse(rest: &str) -> Addressed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_number_of_a_payload_is_read_from_its_reply_subject() {
+        let control = control("plane.@0000000000000007", "a-1");
+        for number in [0, 31, u64::MAX] {
+            let reply = payload_reply(&control, number);
+            assert_eq!(numbered(&reply), Some((control.as_str(), number)));
+            assert_eq!(parse(reply.strip_prefix("plane.@0000000000000007.").unwrap()), Addressed::Control("a-1"));
+        }
+        for other in [control.as_str(), "", "a", "+1", "a.+", "a.+g", "a.1"] {
+            assert_eq!(numbered(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_request_id_is_read_from_a_reply_subject_that_has_one() {
+        let reply = inbox("_INBOX.0123abcd", 0x1f);
+        assert_eq!(call_number("+1f"), Some(0x1f));
+        assert_eq!(request_id_of(&reply).unwrap(), request_id("0123abcd", 0x1f));
+        let long = format!("_INBOX.{}.+1", "x".repeat(64));
+        for other in ["", "+1", "a.+1", "_INBOX.a.b", "_INBOX.a.1", "_INBOX..+ ", "_INBOX.a.+*", "_INBOX.$x.+1", &long]
+        {
+            assert_eq!(request_id_of(other), None, "{other}");
+        }
+    }
 
     /// Case B8, threat E11.
     #[test]

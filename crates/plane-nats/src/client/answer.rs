@@ -25,6 +25,50 @@ pub(super) struct Shared {
     pub(super) keepalive: Duration,
 }
 
+impl Shared {
+    /// Gives up the calls of which nothing was heard for too long, for ever.
+    pub(super) async fn end_silent(&self) {
+        let patience = self.request_timeout.min(self.keepalive);
+        let every = (patience / 16).clamp(Duration::from_millis(5), Duration::from_millis(250));
+        loop {
+            self.routes.wait_until_used().await;
+            tokio::time::sleep(every).await;
+            let now = Instant::now();
+            for call in self.routes.all() {
+                let (until, accepted) = call.silent_until(self.request_timeout, self.keepalive);
+                if until <= now {
+                    let (kind, what) = self.silence(accepted);
+                    self.give_up(&call, Code::CANCELLED, kind, what);
+                }
+            }
+        }
+    }
+
+    fn silence(&self, accepted: bool) -> (ErrorKind, String) {
+        if accepted {
+            let limit = self.keepalive;
+            (ErrorKind::Disconnected, format!("the server has not said for {limit:?} that the call goes on"))
+        } else {
+            let limit = self.request_timeout;
+            let what = format!("no server accepted the call within {limit:?} (NatsConfig::request_timeout)");
+            (ErrorKind::DeadlineExceeded, what)
+        }
+    }
+
+    fn give_up(&self, call: &Call, code: Code, kind: ErrorKind, what: String) {
+        if call.fail(Error::new(kind, call.delivery(), what)) {
+            self.tell_server(call, code);
+        }
+    }
+
+    /// Aborts the handler. If it is not known yet who answers, the next reply of the call tells, and then it is done.
+    fn tell_server(&self, call: &Call, code: Code) {
+        if let Some(control) = call.control() {
+            self.controls.abort(&control, code);
+        }
+    }
+}
+
 /// The caller's end of a call.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -83,56 +127,14 @@ impl Answer {
         Poll::Pending
     }
 
-    /// Gives the call up if its time is over.
+    /// Gives the call up if its time is over. Silence is noticed elsewhere, for all calls together.
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if let Some(timer) = &mut self.timer {
-                std::task::ready!(timer.as_mut().poll(cx));
-            }
-            let now = Instant::now();
-            let (silent_until, accepted) = self.call.silent_until(self.shared.request_timeout, self.shared.keepalive);
-            if self.deadline.is_some_and(|deadline| deadline <= now) {
-                let what = "the deadline of the call passed";
-                self.give_up(Code::DEADLINE_EXCEEDED, ErrorKind::DeadlineExceeded, what.to_owned());
-                return Poll::Ready(());
-            }
-            if silent_until <= now {
-                let (kind, what) = self.silence(accepted);
-                self.give_up(Code::CANCELLED, kind, what);
-                return Poll::Ready(());
-            }
-            // Once it is accepted, the call may be silent for another time than before.
-            let silent_until = silent_until.min(now + self.shared.keepalive);
-            let until = self.deadline.map_or(silent_until, |deadline| deadline.min(silent_until)).into();
-            match &mut self.timer {
-                Some(timer) => timer.as_mut().reset(until),
-                None => self.timer = Some(Box::pin(tokio::time::sleep_until(until))),
-            }
-        }
-    }
-
-    fn silence(&self, accepted: bool) -> (ErrorKind, String) {
-        if accepted {
-            let limit = self.shared.keepalive;
-            (ErrorKind::Disconnected, format!("the server has not said for {limit:?} that the call goes on"))
-        } else {
-            let limit = self.shared.request_timeout;
-            let what = format!("no server accepted the call within {limit:?} (NatsConfig::request_timeout)");
-            (ErrorKind::DeadlineExceeded, what)
-        }
-    }
-
-    fn give_up(&self, code: Code, kind: ErrorKind, what: String) {
-        if self.call.fail(Error::new(kind, self.call.delivery(), what)) {
-            self.tell_server(code);
-        }
-    }
-
-    /// Aborts the handler. If it is not known yet who answers, the next reply of the call tells, and then it is done.
-    fn tell_server(&self, code: Code) {
-        if let Some(control) = self.call.control() {
-            self.shared.controls.abort(&control, code);
-        }
+        let Some(deadline) = self.deadline else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        std::task::ready!(timer.as_mut().poll(cx));
+        let what = "the deadline of the call passed";
+        self.shared.give_up(&self.call, Code::DEADLINE_EXCEEDED, ErrorKind::DeadlineExceeded, what.to_owned());
+        Poll::Ready(())
     }
 
     fn end(&mut self, outcome: Outcome) {
@@ -194,7 +196,7 @@ impl Drop for Answer {
         }
         let gone = Error::new(ErrorKind::Cancelled, Delivery::Unknown, "the caller went away");
         if self.call.fail(gone) {
-            self.tell_server(Code::CANCELLED);
+            self.shared.tell_server(&self.call, Code::CANCELLED);
         }
         let outcome = if self.call.is_complete() { Outcome::Completed } else { Outcome::Cancelled };
         self.end(outcome);

@@ -12,6 +12,7 @@ use super::runs::{Run, Runs};
 use crate::flow::{Incoming, Outgoing, Waiter};
 use crate::head;
 use crate::status::End;
+use crate::subject;
 
 /// One call in flight.
 #[derive(Debug)]
@@ -201,7 +202,7 @@ impl Call {
             runs.is_read = true;
         }
         let credit = if state.is_ended { None } else { state.incoming.take_credit() };
-        let credit = state.control.clone().zip(credit);
+        let credit = credit.and_then(|credit| Some((state.control.clone()?, credit)));
         let next = match (message, state.end.take()) {
             (Some(message), end) => {
                 state.end = end;
@@ -290,22 +291,16 @@ impl State {
         if !self.is_current(&headers) {
             return Heard::GoesOn;
         }
-        if message.reply.is_some() {
-            self.control = message.reply;
+        let number = message.reply.and_then(|reply| self.note_reply(reply));
+        if let Some(number) = number {
+            return self.take_payload(number, &headers, message.payload);
         }
         if let Some(end) = End::decode(&headers, &message.payload) {
             self.take_end(end, &headers);
             return Heard::GoesOn;
         }
         if let Some(number) = head::number(&headers, head::SEQ) {
-            if !self.begun {
-                self.begin(&headers);
-            }
-            let continues = headers.get(head::MORE).is_some();
-            return match self.incoming.push(number, continues, message.payload) {
-                Ok(()) => Heard::GoesOn,
-                Err(status) => self.break_off(&status),
-            };
+            return self.take_payload(number, &headers, message.payload);
         }
         if self.control.is_some() && is_notice(&headers) {
             self.outgoing.grant(head::number(&headers, head::CREDIT).unwrap_or(0));
@@ -316,6 +311,32 @@ impl State {
         }
         self.take_plain(&headers, message.payload);
         Heard::GoesOn
+    }
+
+    /// Learns where the server listens; the number of the payload, if the reply subject has one.
+    fn note_reply(&mut self, reply: Subject) -> Option<u64> {
+        let Some((control, number)) = subject::numbered(&reply) else {
+            self.control = Some(reply);
+            return None;
+        };
+        if self.control.as_deref() != Some(control) {
+            self.control = Some(control.into());
+        }
+        Some(number)
+    }
+
+    fn take_payload(&mut self, number: u64, headers: &HeaderMap, payload: Bytes) -> Heard {
+        if !self.begun {
+            self.begin(headers);
+        }
+        let pushed = match headers.get(head::SIZES) {
+            Some(sizes) => self.incoming.push_some(number, sizes.as_str(), payload),
+            None => self.incoming.push(number, headers.get(head::MORE).is_some(), payload),
+        };
+        match pushed {
+            Ok(()) => Heard::GoesOn,
+            Err(status) => self.break_off(&status),
+        }
     }
 
     /// NATS says that nobody listens.

@@ -36,14 +36,15 @@ use plane_core::{
     RequestPlaneClient, Response, Transport, check_headers,
 };
 use tokio::sync::{OnceCell, broadcast, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
 use self::answer::{Answer, Shared};
 use self::call::Call;
 use self::ledger::Ledger;
-use self::routes::{Routes, inbox_of};
+use self::routes::Routes;
 use crate::connection::{NatsConnection, Outbound, over_limit, over_payload};
 use crate::durable::Store;
-use crate::flow::Incoming;
+use crate::flow::{DEFAULT_CREDIT, Incoming};
 use crate::{head, subject};
 
 /// How long a close waits for what it says to be written.
@@ -125,6 +126,9 @@ impl NatsClient {
 
     /// Connects and listens, if that has not been done yet.
     async fn ready(&self) -> Result<(), Error> {
+        if self.reader.initialized() {
+            return Ok(());
+        }
         let client = self.connection.client().await?;
         self.reader
             .get_or_try_init(|| async {
@@ -165,25 +169,33 @@ impl NatsClient {
         let Address::Nats(at) = address else { return failed(count, wrong_address(address)) };
         let id = self.shared.routes.next_id();
         let subject: async_nats::Subject = subject::call(at, &endpoint, instance).into();
-        let request_id = self.shared.routes.request_id(id);
         // Where one server is called, its ear for this call is known before it speaks.
-        let control = subject::is_server_address(at).then(|| subject::control(at, &request_id).into());
+        let control = || subject::control(at, &self.shared.routes.request_id(id)).into();
+        let control = subject::is_server_address(at).then(control);
         let config = self.connection.config();
         let incoming = Incoming::new(config.credit, self.connection.max_payload(), config.max_message);
         let call = Arc::new(Call::new(id, subject.clone(), control, incoming));
-        if let Err(error) = self.shared.routes.insert(&call) {
-            return failed(count, error);
-        }
+        let is_alone = match self.shared.routes.insert(&call) {
+            Ok(is_alone) => is_alone,
+            Err(error) => return failed(count, error),
+        };
         let mut answer = Answer::new(self.shared.clone(), call, deadline, count);
         let mut wire = HeaderMap::new();
         head::add_application(&mut wire, &headers);
-        self.add_own_headers(&mut wire, &request_id, deadline);
+        self.add_own_headers(&mut wire, deadline);
         let (payload, rest) = match self.first_payload(&mut wire, body) {
             Ok(parts) => parts,
             Err(error) => return Err(answer.not_sent(error)),
         };
-        let reply = Some(inbox_of(&self.inbox, id));
-        if let Err(error) = self.connection.publish(Outbound { subject, reply, headers: Some(wire), payload }).await {
+        let (reply, headers) =
+            (Some(subject::inbox(&self.inbox, id).into()), Some(wire).filter(|wire| !wire.is_empty()));
+        let message = Outbound { subject, reply, headers, payload };
+        // One call alone gains nothing by waiting for others.
+        let sent = match is_alone {
+            true => self.connection.publish(message).await,
+            false => self.connection.publish_with_others(message).await,
+        };
+        if let Err(error) = sent {
             return Err(answer.not_sent(error));
         }
         if let Some(rest) = rest {
@@ -201,10 +213,12 @@ impl NatsClient {
         })
     }
 
-    fn add_own_headers(&self, wire: &mut HeaderMap, request_id: &str, deadline: Option<Instant>) {
-        head::set(wire, head::VERSION, head::CURRENT);
-        head::set(wire, head::REQUEST_ID, request_id);
-        head::set(wire, head::CREDIT, self.connection.config().credit);
+    /// What the server does not know without being told. The request id it reads from the reply subject.
+    fn add_own_headers(&self, wire: &mut HeaderMap, deadline: Option<Instant>) {
+        let credit = self.connection.config().credit;
+        if credit != DEFAULT_CREDIT {
+            head::set(wire, head::CREDIT, credit);
+        }
         if let Some(deadline) = deadline {
             let left = deadline.saturating_duration_since(Instant::now());
             head::set(wire, head::TIMEOUT, head::micros(left));
@@ -238,27 +252,32 @@ fn wrong_address(address: &Address) -> Error {
     Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, format!("NATS cannot reach {address}"))
 }
 
-/// Reads the inbox, tells servers what callers want, and ends the calls of a connection that is lost.
+/// Takes in what comes to the inbox. Every answer wakes this, so it looks at nothing else.
+async fn hear(shared: Arc<Shared>, mut inbox: Subscriber) {
+    while let Some(message) = inbox.next().await {
+        shared.routes.take(message, &shared.controls);
+    }
+}
+
+/// Hears answers, tells servers what callers want, and ends the calls of a connection that is lost.
 async fn read(
     connection: NatsConnection,
     shared: Arc<Shared>,
     inbox_subject: String,
-    (mut inbox, mut denied): (Subscriber, broadcast::Receiver<Arc<str>>),
+    (inbox, mut denied): (Subscriber, broadcast::Receiver<Arc<str>>),
     mut closing: oneshot::Receiver<()>,
 ) {
+    let mut hearing = AbortOnDropHandle::new(tokio::spawn(hear(shared.clone(), inbox)));
     let mut losses = connection.losses();
     let telling = shared.controls.run(&connection);
     tokio::pin!(telling);
-    let watching = vigil::run(&connection, &shared, &inbox_subject);
+    let watching = async { tokio::join!(vigil::run(&connection, &shared, &inbox_subject), shared.end_silent()) };
     tokio::pin!(watching);
     loop {
         tokio::select! {
-            message = inbox.next() => match message {
-                Some(message) => shared.routes.take(message, &shared.controls),
-                None => return,
-            },
+            _ = &mut hearing => return,
             () = &mut telling => {}
-            () = &mut watching => {}
+            ((), ()) = &mut watching => {}
             _ = &mut closing => {
                 shared.controls.tell(&connection).await;
                 return;

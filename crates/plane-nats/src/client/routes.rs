@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use async_nats::{Message, StatusCode, Subject};
+use async_nats::{Message, StatusCode};
 use parking_lot::Mutex;
 use plane_core::{Code, Delivery, DrainReport, Error, ErrorKind};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -23,6 +23,8 @@ pub(super) struct Routes {
     /// What the ids of its requests begin with.
     token: String,
     empty: Notify,
+    /// Rung by the first call after an idle time.
+    used: Notify,
     /// Messages that belonged to no call.
     strays: AtomicU64,
 }
@@ -33,6 +35,8 @@ struct Table {
     closed: bool,
     /// The NATS server does not let this side listen for answers.
     deaf: bool,
+    /// Somebody waits for the first call.
+    idle: bool,
 }
 
 impl Routes {
@@ -43,6 +47,7 @@ impl Routes {
             limit,
             token,
             empty: Notify::new(),
+            used: Notify::new(),
             strays: AtomicU64::new(0),
         }
     }
@@ -51,8 +56,8 @@ impl Routes {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Puts a call in the table.
-    pub(super) fn insert(&self, call: &Arc<Call>) -> Result<(), Error> {
+    /// Puts a call in the table; whether it is the only one.
+    pub(super) fn insert(&self, call: &Arc<Call>) -> Result<bool, Error> {
         let mut table = self.table.lock();
         if table.closed {
             return Err(Error::new(ErrorKind::Cancelled, Delivery::NotSent, "the client is closed"));
@@ -65,7 +70,13 @@ impl Routes {
             return Err(Error::new(ErrorKind::ResourceExhausted, Delivery::NotSent, what));
         }
         table.calls.insert(call.id, call.clone());
-        Ok(())
+        let first = std::mem::take(&mut table.idle);
+        let alone = table.calls.len() == 1;
+        drop(table);
+        if first {
+            self.used.notify_one();
+        }
+        Ok(alone)
     }
 
     pub(super) fn remove(&self, id: u64) {
@@ -87,7 +98,7 @@ impl Routes {
             }
             return;
         }
-        let id = u64::from_str_radix(token, 16).ok();
+        let id = subject::call_number(token);
         let call = id.and_then(|id| self.table.lock().calls.get(&id).cloned());
         if let Some(call) = call {
             if let (Heard::Broken(code), Some(control)) = (call.take(message), call.control()) {
@@ -97,19 +108,35 @@ impl Routes {
         }
         self.strays.fetch_add(1, Ordering::Relaxed);
         // Its caller went away before it was known who answers; now it is. Nobody else's call can be named this way.
-        if let (Some(id), Some(control)) = (id, message.reply)
-            && control.rsplit('.').next() == Some(&*self.request_id(id))
-        {
-            controls.abort(&control, Code::CANCELLED);
+        if let (Some(id), Some(reply)) = (id, message.reply) {
+            let control = subject::numbered(&reply).map_or(reply.as_str(), |(control, _)| control);
+            if control.rsplit('.').next() == Some(&*self.request_id(id)) {
+                controls.abort(&control.into(), Code::CANCELLED);
+            }
         }
     }
 
     /// What servers know a call as.
     pub(super) fn request_id(&self, id: u64) -> String {
-        format!("{}-{id:x}", self.token)
+        subject::request_id(&self.token, id)
     }
 
-    fn all(&self) -> Vec<Arc<Call>> {
+    /// Waits until there is a call.
+    pub(super) async fn wait_until_used(&self) {
+        loop {
+            // Only after an idle time: whoever makes a call does not wake the reader otherwise.
+            {
+                let mut table = self.table.lock();
+                table.idle = table.calls.is_empty();
+                if !table.idle {
+                    return;
+                }
+            }
+            self.used.notified().await;
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Call>> {
         self.table.lock().calls.values().cloned().collect()
     }
 
@@ -216,9 +243,4 @@ fn deaf(delivery: Delivery) -> Error {
 fn disconnected(call: &Call) -> Error {
     let what = "the connection to NATS was lost while the call was in flight";
     Error::new(ErrorKind::Disconnected, call.delivery(), what)
-}
-
-/// The subject of a call's answers.
-pub(super) fn inbox_of(inbox: &str, id: u64) -> Subject {
-    format!("{inbox}.{id:x}").into()
 }

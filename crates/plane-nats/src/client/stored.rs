@@ -15,11 +15,10 @@ use super::NatsClient;
 use super::answer::Answer;
 use super::call::Call;
 use super::ledger::Count;
-use super::routes::inbox_of;
 use crate::connection::over_payload;
 use crate::durable::Store;
 use crate::flow::Incoming;
-use crate::head;
+use crate::{head, subject};
 
 /// The application's header that makes two requests of an endpoint one.
 const KEY: &str = "idempotency-key";
@@ -84,8 +83,10 @@ impl NatsClient {
             Err(error) => return Err(answer.not_sent(error)),
         };
         let id = key.map_or_else(|| self.shared.routes.request_id(number), str::to_owned);
-        self.add_own_headers(&mut wire, &id, deadline);
-        head::set(&mut wire, head::REPLY, inbox_of(&self.inbox, number));
+        head::set(&mut wire, head::VERSION, head::CURRENT);
+        head::set(&mut wire, head::REQUEST_ID, &id);
+        self.add_own_headers(&mut wire, deadline);
+        head::set(&mut wire, head::REPLY, subject::inbox(&self.inbox, number));
         let connects = self.connection.connects();
         let by = Instant::now() + config.request_timeout;
         let storing =

@@ -16,10 +16,16 @@ use tokio::time::Sleep;
 
 use super::call::Call;
 use super::calls::Entry;
+use super::quick::Started;
 use super::stored::{Stored, Verdict};
 use crate::connection::{NatsConnection, Outbound, over_limit, over_payload};
 use crate::head;
+use crate::pack::Pack;
 use crate::status::End;
+use crate::subject;
+
+/// How long messages that are ready are gathered at most before they are sent: whoever makes them may take its time.
+const GATHERING: Duration = Duration::from_micros(100);
 
 /// A call that was taken on.
 pub(super) struct Running {
@@ -35,21 +41,32 @@ pub(super) struct Running {
     pub(super) entry: Entry,
 }
 
+/// What is left to do for a call.
+pub(super) enum Work {
+    Request(Request),
+    /// Its handler was started and polled once.
+    Started(Started),
+}
+
 /// What keeps time for a call.
 struct Clock {
     deadline: Option<Pin<Box<Sleep>>>,
     /// When the caller is told next that the call goes on; `None` before the handler was started.
     beat: Option<Pin<Box<Sleep>>>,
+    /// When the caller was last told something.
+    said: Option<tokio::time::Instant>,
     interval: Duration,
 }
 
 impl Running {
     /// Runs the call to its end.
-    pub(super) async fn run(mut self, request: Request) {
+    pub(super) async fn run(mut self, work: Work) {
         let deadline = self.context.deadline().map(|deadline| Box::pin(tokio::time::sleep_until(deadline.into())));
         let interval = self.connection.config().keepalive_interval;
-        let mut clock = Clock { deadline, beat: None, interval };
-        if let Err(status) = self.take_turn(&mut clock).await {
+        let mut clock = Clock { deadline, beat: None, said: None, interval };
+        if let Work::Request(_) = work
+            && let Err(status) = self.take_turn(&mut clock).await
+        {
             if self.stored.is_some() {
                 return self.settle(Err(status), false).await;
             }
@@ -58,7 +75,7 @@ impl Running {
         }
         let began = Instant::now();
         self.admitted.tally().start();
-        let ended = self.answer(&mut clock, request).await;
+        let ended = self.answer(&mut clock, work).await;
         if self.stored.is_some() {
             return self.settle(ended, true).await;
         }
@@ -128,15 +145,19 @@ impl Running {
     }
 
     /// Runs the handler and sends its answer.
-    async fn answer(&mut self, clock: &mut Clock, request: Request) -> Result<(), Status> {
+    async fn answer(&mut self, clock: &mut Clock, work: Work) -> Result<(), Status> {
         if let Some(credit) = self.request_credit {
             self.notice(head::only(head::CREDIT, credit)).await?;
         }
         clock.beat = Some(Box::pin(tokio::time::sleep(self.connection.config().accept_notice)));
-        let handler = self.admitted.handler().clone();
-        let context = self.context.clone();
-        let mut running = contain_panic(|| handler.call(request, context))?;
-        let answered = self.attend(clock, running.as_mut()).await;
+        let mut running = match work {
+            Work::Request(request) => {
+                let context = self.context.clone();
+                contain_panic(|| self.admitted.handler().call(request, context))?
+            }
+            Work::Started(running) => running,
+        };
+        let answered = self.attend(clock, pin!(self.timed(running.as_mut()))).await;
         // Dropping a handler runs application code as well. Its panic is logged there and changes no outcome.
         let _ = contain_panic(|| drop(running));
         let Response { headers, body } = answered??;
@@ -146,6 +167,19 @@ impl Running {
             Ok(message) => self.send_stream(clock, headers, message.into()).await,
             Err(stream) => self.send_stream(clock, headers, stream).await,
         }
+    }
+
+    /// The handler, and how long its first poll takes as long as it is not trusted.
+    async fn timed<F: Future + ?Sized>(&self, mut running: Pin<&mut F>) -> F::Output {
+        let mut pace = Some(self.admitted.pace()).filter(|pace| !pace.is_quick());
+        poll_fn(|cx| {
+            let Some(pace) = pace.take() else { return running.as_mut().poll(cx) };
+            let began = Instant::now();
+            let polled = running.as_mut().poll(cx);
+            pace.note(began.elapsed());
+            polled
+        })
+        .await
     }
 
     fn check_headers(&self, headers: &Headers) -> Result<(), Status> {
@@ -189,13 +223,12 @@ impl Running {
     async fn tell(&self, headers: Option<HeaderMap>, payload: Bytes) -> Result<(), Error> {
         let subject = self.call.reply.clone();
         let Some(attempt) = &self.call.attempt else {
-            return self.connection.publish(Outbound { subject, reply: None, headers, payload }).await;
+            return self.pass(Outbound { subject, reply: None, headers, payload }).await;
         };
         if !subject.is_empty() {
             let mut headers = headers.unwrap_or_default();
             head::set(&mut headers, head::ATTEMPT, attempt);
-            let told =
-                self.connection.publish(Outbound { subject, reply: None, headers: Some(headers), payload }).await;
+            let told = self.pass(Outbound { subject, reply: None, headers: Some(headers), payload }).await;
             if let Err(error) = told {
                 tracing::debug!(%error, "the caller of a stored request was not told of its end");
             }
@@ -230,6 +263,7 @@ impl Running {
     async fn send_messages(&self, clock: &mut Clock, headers: Headers, body: &mut Body) -> Result<(), Status> {
         let mut stopped = false;
         let mut first = Some(headers);
+        let mut pack = Pack::new(self.connection.max_payload());
         // The caller reads the headers before the first message, if that takes longer than this moment.
         let mut next = poll_fn(|cx| Poll::Ready(self.poll_body(cx, body, &mut stopped))).await;
         if next.is_pending() || is_end(&next) {
@@ -246,17 +280,21 @@ impl Running {
                 }
             };
             let Some(message) = item else { return Ok(()) };
-            self.send_message(clock, message?, first.take()).await?;
+            let (message, headers) = (message?, first.take().filter(|headers| !headers.is_empty()));
+            self.check_size(message.len())?;
+            let alone = if headers.is_some() { Err(message) } else { pack.push(message) };
+            match alone {
+                Err(message) => self.send_message(clock, message, headers).await?,
+                Ok(()) => {
+                    next = self.gather(&mut pack, body, &mut stopped).await;
+                    self.send_pack(clock, &mut pack).await?;
+                }
+            }
         }
     }
 
     /// Polls the answer's body, and passes a stop on to it.
-    fn poll_body(
-        &self,
-        cx: &mut Task<'_>,
-        body: &mut Body,
-        stopped: &mut bool,
-    ) -> Poll<Result<Option<Result<Bytes, Error>>, Status>> {
+    fn poll_body(&self, cx: &mut Task<'_>, body: &mut Body, stopped: &mut bool) -> Polled {
         self.call.canceller.poll(cx, |cx| {
             if self.call.canceller.is_stopped() && !std::mem::replace(stopped, true) {
                 body.stop();
@@ -265,21 +303,61 @@ impl Running {
         })
     }
 
+    /// Packs what else is ready now; what comes after that.
+    async fn gather(&self, pack: &mut Pack, body: &mut Body, stopped: &mut bool) -> Polled {
+        let mut began = None;
+        loop {
+            let message = match poll_fn(|cx| Poll::Ready(self.poll_body(cx, body, stopped))).await {
+                Poll::Ready(Ok(Some(Ok(message)))) => message,
+                other => return other,
+            };
+            if began.get_or_insert_with(Instant::now).elapsed() > GATHERING {
+                return Poll::Ready(Ok(Some(Ok(message))));
+            }
+            if let Err(status) = self.check_size(message.len()) {
+                return Poll::Ready(Err(status));
+            }
+            if let Err(message) = pack.push(message) {
+                return Poll::Ready(Ok(Some(Ok(message))));
+            }
+        }
+    }
+
+    /// Sends what was packed in one payload.
+    async fn send_pack(&self, clock: &mut Clock, pack: &mut Pack) -> Result<(), Status> {
+        if let Some(message) = pack.take_single() {
+            return self.send_message(clock, message, None).await;
+        }
+        self.wait_for_credit(clock).await?;
+        let number = self.call.sent_some(pack.cost(), pack.len() as u64);
+        let mut wire = HeaderMap::new();
+        let packed = pack.take(&mut wire);
+        self.send(payload(&self.call, number, wire, packed)).await?;
+        clock.beat_later();
+        Ok(())
+    }
+
+    async fn wait_for_credit(&self, clock: &mut Clock) -> Result<(), Status> {
+        // Nearly always there is some.
+        if poll_fn(|cx| Poll::Ready(self.call.poll_may_send(cx).is_ready())).await {
+            return Ok(());
+        }
+        self.attend(clock, pin!(poll_fn(|cx| self.call.poll_may_send(cx)))).await
+    }
+
     async fn send_message(&self, clock: &mut Clock, message: Bytes, mut first: Option<Headers>) -> Result<(), Status> {
-        self.check_size(message.len())?;
         let mut rest = message;
         loop {
-            let may_send = poll_fn(|cx| self.call.poll_may_send(cx));
-            self.attend(clock, pin!(may_send)).await?;
+            self.wait_for_credit(clock).await?;
             let mut wire = HeaderMap::new();
             head::add_application(&mut wire, &first.take().unwrap_or_default());
             let room = self.connection.max_payload().saturating_sub(head::wire_len(&wire) + head::OWN_BYTES);
             let piece = rest.split_to(rest.len().min(room));
-            head::set(&mut wire, head::SEQ, self.call.sent(piece.len(), !rest.is_empty()));
+            let number = self.call.sent(piece.len(), !rest.is_empty());
             if !rest.is_empty() {
                 head::set(&mut wire, head::MORE, 1);
             }
-            self.publish(wire, piece).await?;
+            self.send(payload(&self.call, number, wire, piece)).await?;
             if rest.is_empty() {
                 clock.beat_later();
                 return Ok(());
@@ -298,7 +376,15 @@ impl Running {
     /// Something that is not the end: it names where the caller talks to this call, and where NATS says that the
     /// caller is gone.
     async fn publish(&self, headers: HeaderMap, payload: Bytes) -> Result<(), Error> {
-        publish(&self.connection, &self.call, headers, payload).await
+        self.send(outbound(&self.call, headers, payload)).await
+    }
+
+    async fn send(&self, message: Outbound) -> Result<(), Error> {
+        say(&self.connection, &self.call, message, self.entry.is_alone()).await
+    }
+
+    async fn pass(&self, message: Outbound) -> Result<(), Error> {
+        pass(&self.connection, message, self.entry.is_alone()).await
     }
 
     async fn notice(&self, headers: HeaderMap) -> Result<(), Error> {
@@ -310,38 +396,63 @@ impl Running {
     }
 }
 
-fn is_end<T>(next: &Poll<Result<Option<T>, Status>>) -> bool {
+/// What a poll of the answer's body gave.
+type Polled = Poll<Result<Option<Result<Bytes, Error>>, Status>>;
+
+fn is_end(next: &Polled) -> bool {
     matches!(next, Poll::Ready(Ok(None)))
 }
 
-async fn publish(
-    connection: &NatsConnection,
-    call: &Call,
-    mut headers: HeaderMap,
-    payload: Bytes,
-) -> Result<(), Error> {
+/// Hands something that is not the end to the connection, alone or with what others send.
+async fn say(connection: &NatsConnection, call: &Call, mut message: Outbound, is_alone: bool) -> Result<(), Error> {
     if call.is_unheard() {
         return Ok(());
     }
-    let (subject, reply) = (call.reply.clone(), Some(call.control.clone()));
     if let Some(attempt) = &call.attempt {
-        head::set(&mut headers, head::ATTEMPT, attempt);
+        head::set(message.headers.get_or_insert_default(), head::ATTEMPT, attempt);
     }
-    let published = connection.publish(Outbound { subject, reply, headers: Some(headers), payload }).await;
-    if published.is_err() && call.attempt.is_some() {
+    let said = pass(connection, message, is_alone).await;
+    if said.is_err() && call.attempt.is_some() {
         // The work goes on; what the caller has missed shows in the count of the end.
         call.lose_caller(AbortReason::Disconnected);
         return Ok(());
     }
-    published
+    said
+}
+
+/// One call alone gains nothing by waiting for others.
+async fn pass(connection: &NatsConnection, message: Outbound, is_alone: bool) -> Result<(), Error> {
+    match is_alone {
+        true => connection.publish(message).await,
+        false => connection.publish_with_others(message).await,
+    }
+}
+
+fn outbound(call: &Call, headers: HeaderMap, payload: Bytes) -> Outbound {
+    Outbound { subject: call.reply.clone(), reply: Some(call.control.clone()), headers: Some(headers), payload }
+}
+
+/// A payload of the answer. Its number travels in its reply subject: headers would cost several times as much.
+fn payload(call: &Call, number: u64, headers: HeaderMap, payload: Bytes) -> Outbound {
+    let reply = Some(subject::payload_reply(&call.control, number).into());
+    let headers = Some(headers).filter(|headers| !headers.is_empty());
+    Outbound { subject: call.reply.clone(), reply, headers, payload }
 }
 
 impl Clock {
     /// Something was said just now.
     fn beat_later(&mut self) {
+        self.said = Some(tokio::time::Instant::now());
+    }
+
+    /// Whether a beat is due now, or when it will be. A timer that is set anew for each message would cost more.
+    fn is_due(&mut self) -> bool {
+        let now = tokio::time::Instant::now();
+        let next = self.said.map(|said| said + self.interval).filter(|next| *next > now);
         if let Some(beat) = &mut self.beat {
-            beat.as_mut().reset(tokio::time::Instant::now() + self.interval);
+            beat.as_mut().reset(next.unwrap_or(now + self.interval));
         }
+        next.is_none()
     }
 
     /// Waits for the next thing to do.
@@ -384,9 +495,9 @@ async fn attend<F: Future + ?Sized>(
                     clock.deadline = None;
                     call.canceller.abort(AbortReason::DeadlineExceeded);
                 }
+                Tick::Beat if !clock.is_due() => {}
                 Tick::Beat => {
-                    clock.beat_later();
-                    if publish(connection, call, head::only(head::BEAT, 1), Bytes::new()).await.is_err() {
+                    if say(connection, call, outbound(call, head::only(head::BEAT, 1), Bytes::new()), true).await.is_err() {
                         // The handler is told, rather than dropped without a word.
                         call.canceller.abort(AbortReason::Disconnected);
                     }

@@ -91,6 +91,11 @@ impl Call {
         self.unheard.load(Ordering::Acquire)
     }
 
+    /// What the call is known as.
+    pub(super) fn id(&self) -> &str {
+        self.control.rsplit('.').next().unwrap_or_default()
+    }
+
     /// Takes in what the caller, or the NATS server for it, says.
     pub(super) fn take(&self, message: Message) {
         if message.status == Some(StatusCode::NO_RESPONDERS) {
@@ -130,6 +135,11 @@ impl Call {
         Poll::Pending
     }
 
+    /// The same of a payload that is several messages.
+    pub(super) fn sent_some(&self, cost: u64, messages: u64) -> u64 {
+        self.state.lock().outgoing.send_some(cost, messages)
+    }
+
     pub(super) fn sent(&self, bytes: usize, continues: bool) -> u64 {
         self.state.lock().outgoing.send(bytes, continues)
     }
@@ -156,7 +166,11 @@ impl State {
                 Some(_) => Err(end.into_error().expect("it has a status")),
             }
         } else if let Some(number) = head::number(headers, head::SEQ) {
-            match incoming.push(number, headers.get(head::MORE).is_some(), payload) {
+            let pushed = match headers.get(head::SIZES) {
+                Some(sizes) => incoming.push_some(number, sizes.as_str(), payload),
+                None => incoming.push(number, headers.get(head::MORE).is_some(), payload),
+            };
+            match pushed {
                 Ok(()) => return false,
                 Err(status) => Err(status.into()),
             }

@@ -24,25 +24,35 @@ struct Table {
 }
 
 impl Calls {
+    /// Whether there is a call of this id.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.table.lock().calls.contains_key(id)
+    }
+
     /// Puts a call in the table until the entry is dropped; `None` if its id is there already.
-    pub(super) fn enter(self: &Arc<Self>, id: &str, call: &Arc<Call>) -> Option<Entry> {
+    pub(super) fn enter(self: &Arc<Self>, call: &Arc<Call>) -> Option<Entry> {
         let mut table = self.table.lock();
-        if table.calls.contains_key(id) {
+        if table.calls.contains_key(call.id()) {
             return None;
         }
-        table.calls.insert(id.into(), call.clone());
+        table.calls.insert(call.id().into(), call.clone());
         let closed = table.closed;
         drop(table);
         if let Some(reason) = closed {
             call.canceller.abort(reason);
         }
-        Some(Entry { calls: self.clone(), id: id.into() })
+        Some(Entry { calls: self.clone(), call: call.clone() })
+    }
+
+    /// Whether one call at most is in flight.
+    pub(super) fn is_alone(&self) -> bool {
+        self.table.lock().calls.len() <= 1
     }
 
     /// Puts a call in the table under an id that this side has just made up.
-    pub(super) fn enter_new(self: &Arc<Self>, id: &str, call: &Arc<Call>) -> Entry {
+    pub(super) fn enter_new(self: &Arc<Self>, call: &Arc<Call>) -> Entry {
         // 128 random bits are not there already.
-        self.enter(id, call).unwrap_or_else(|| Entry { calls: self.clone(), id: id.into() })
+        self.enter(call).unwrap_or_else(|| Entry { calls: self.clone(), call: call.clone() })
     }
 
     /// Hands a message to the call that it is for; one that has ended needs none.
@@ -89,13 +99,20 @@ impl Calls {
 #[derive(Debug)]
 pub(super) struct Entry {
     calls: Arc<Calls>,
-    id: Box<str>,
+    call: Arc<Call>,
+}
+
+impl Entry {
+    /// Whether no other call is in flight.
+    pub(super) fn is_alone(&self) -> bool {
+        self.calls.is_alone()
+    }
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut table = self.calls.table.lock();
-        table.calls.remove(&self.id);
+        table.calls.remove(self.call.id());
         let last = table.calls.is_empty();
         drop(table);
         if last {

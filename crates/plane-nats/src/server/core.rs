@@ -6,26 +6,24 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Message, StatusCode, Subject};
 use parking_lot::Mutex;
 use plane_core::{
-    Admitted, Body, CallInfo, Code, Context, Delivery, Endpoints, Error, ErrorKind, InstanceId, Peer, Request, Status,
-    check_token,
+    Admitted, Body, CallInfo, Canceller, Code, Context, Delivery, Endpoints, Error, ErrorKind, InstanceId, Peer,
+    Request, Status, check_token,
 };
 use rustc_hash::FxHashMap;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::answer::{Running, deadline_after};
+use super::answer::{Running, Work, deadline_after};
 use super::call::Call;
 use super::calls::Calls;
+use super::quick;
 use crate::connection::{NatsConnection, Outbound};
 use crate::controls::Controls;
-use crate::flow::Incoming;
+use crate::flow::{DEFAULT_CREDIT, Incoming};
 use crate::head;
 use crate::status::End;
 use crate::subject::{self, Addressed};
-
-/// What a caller that names no credit may be sent.
-pub(super) const DEFAULT_CREDIT: u32 = 1024 * 1024;
 
 /// What the run of a stored request needs of its server.
 #[derive(Debug)]
@@ -241,33 +239,77 @@ impl Core {
         headers: &HeaderMap,
         payload: bytes::Bytes,
     ) -> Result<(), Status> {
-        let id = request_id(headers)?;
-        let deadline = head::number(headers, head::TIMEOUT).and_then(deadline_after);
-        let instance = admitted.instance();
-        let endpoint = instance.endpoint.clone();
-        let info = CallInfo { endpoint: endpoint.clone(), instance: instance.id, peer: self.peer.clone(), deadline };
-        let instance = Some(instance.id);
-        let (context, canceller) = Context::new(info);
-        let config = self.connection.config();
+        let given = given_id(headers)?;
+        let (context, canceller) = self.context(&admitted, headers);
         let kind = headers.get(head::BODY).map(async_nats::HeaderValue::as_str);
         let streams = kind == Some(head::BODY_STREAM);
-        let incoming = streams.then(|| Incoming::new(config.credit, self.connection.max_payload(), config.max_message));
-        let credit = head::number(headers, head::CREDIT).unwrap_or(DEFAULT_CREDIT);
-        let control = subject::control(&self.address, &id).into();
-        let call = Arc::new(Call::new(reply.clone(), control, canceller, credit, incoming));
-        let Some(entry) = self.calls.enter(&id, &call) else {
-            return Err(Status::new(Code::ALREADY_EXISTS, format!("the call {id} is in flight already")));
-        };
-        let body = match kind {
-            Some(head::BODY_STREAM) => call.request_body(&self.controls),
-            Some(head::BODY_NONE) => Body::empty(),
-            _ => payload.into(),
-        };
-        let request = Request { endpoint, instance, headers: head::application(headers), deadline, body };
-        let request_credit = streams.then_some(config.credit);
-        let connection = self.connection.clone();
-        tokio::spawn(Running { connection, call, context, request_credit, admitted, stored: None, entry }.run(request));
+        let mut request = Request::new(context.endpoint().clone(), payload);
+        request.instance = Some(context.instance());
+        request.headers = head::application(headers);
+        request.deadline = context.deadline();
+        if kind == Some(head::BODY_NONE) {
+            request.body = Body::empty();
+        }
+        if given.is_none() && !streams && quick::is_trusted(&admitted, &context) {
+            let parts = (context.clone(), &canceller);
+            let Some((admitted, left)) = quick::answer(&self.connection, reply, admitted, request, parts) else {
+                return Ok(());
+            };
+            let call = self.call(reply, headers, canceller, None);
+            let running = self.enter(admitted, call, context, streams)?;
+            tokio::spawn(running.run(Work::Started(left)));
+            return Ok(());
+        }
+        let call = self.call(reply, headers, canceller, streams.then(|| self.incoming()));
+        let running = self.enter(admitted, call, context, streams)?;
+        if streams {
+            request.body = running.call.request_body(&self.controls);
+        }
+        tokio::spawn(running.run(Work::Request(request)));
         Ok(())
+    }
+
+    fn context(&self, admitted: &Admitted, headers: &HeaderMap) -> (Context, Canceller) {
+        let instance = admitted.instance();
+        Context::new(CallInfo {
+            endpoint: instance.endpoint.clone(),
+            instance: instance.id,
+            peer: self.peer.clone(),
+            deadline: head::number(headers, head::TIMEOUT).and_then(deadline_after),
+        })
+    }
+
+    fn incoming(&self) -> Incoming {
+        let config = self.connection.config();
+        Incoming::new(config.credit, self.connection.max_payload(), config.max_message)
+    }
+
+    /// A call under the id that it is given, or else one that is not taken.
+    fn call(&self, reply: &Subject, headers: &HeaderMap, canceller: Canceller, incoming: Option<Incoming>) -> Call {
+        let given = headers.get(head::REQUEST_ID).map(|id| id.as_str().to_owned());
+        let known = given.or_else(|| subject::request_id_of(reply).filter(|id| !self.calls.has(id)));
+        let id = known.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
+        let control = subject::control(&self.address, &id).into();
+        let credit = head::number(headers, head::CREDIT).unwrap_or(DEFAULT_CREDIT);
+        Call::new(reply.clone(), control, canceller, credit, incoming)
+    }
+
+    /// Puts a call in the table.
+    fn enter(&self, admitted: Admitted, call: Call, context: Context, streams: bool) -> Result<Running, Status> {
+        let call = Arc::new(call);
+        let Some(entry) = self.calls.enter(&call) else {
+            return Err(Status::new(Code::ALREADY_EXISTS, format!("the call {} is in flight already", call.id())));
+        };
+        let request_credit = streams.then_some(self.connection.config().credit);
+        Ok(Running {
+            connection: self.connection.clone(),
+            call,
+            context,
+            request_credit,
+            admitted,
+            stored: None,
+            entry,
+        })
     }
 
     /// No answer can reach its caller any more.
@@ -301,13 +343,9 @@ pub(super) fn check_version(headers: &HeaderMap) -> Result<(), Status> {
     }
 }
 
-/// What the call is known as: what its caller says, or a name of this side's own for one that says nothing.
-fn request_id(headers: &HeaderMap) -> Result<String, Status> {
-    match headers.get(head::REQUEST_ID) {
-        Some(id) => match check_token(id.as_str()) {
-            Ok(()) => Ok(id.as_str().to_owned()),
-            Err(error) => Err(Status::invalid_argument(format!("Plane-Request-Id: {error}"))),
-        },
-        None => Ok(format!("{:032x}", fastrand::u128(..))),
-    }
+/// What the caller says that the call is known as.
+fn given_id(headers: &HeaderMap) -> Result<Option<&str>, Status> {
+    let Some(id) = headers.get(head::REQUEST_ID).map(async_nats::HeaderValue::as_str) else { return Ok(None) };
+    check_token(id).map_err(|error| Status::invalid_argument(format!("Plane-Request-Id: {error}")))?;
+    Ok(Some(id))
 }

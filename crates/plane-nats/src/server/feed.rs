@@ -2,11 +2,11 @@
 //! (docs/nats.md, "Leaving").
 
 use async_nats::{Message, Subscriber};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{oneshot, watch};
 
 use super::core::Core;
-use super::{Closing, LEAVING};
+use super::{Closing, LEAVING, MESSAGES_A_TURN};
 
 /// A number that is too long for NATS to count to: told to end a subscription after so many messages, it ends it at
 /// once, while the client library goes on taking in what is on its way. Told to end it at once, the library forgets
@@ -69,6 +69,11 @@ impl Feed {
             };
             if !core.offer(&message) {
                 return Some(message);
+            }
+            // What came with it needs no look at the rest.
+            let mut more = std::iter::from_fn(|| self.any.next().now_or_never().flatten()).take(MESSAGES_A_TURN);
+            if let Some(late) = more.find(|message| !core.offer(message)) {
+                return Some(late);
             }
         }
     }

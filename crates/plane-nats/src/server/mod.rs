@@ -3,6 +3,7 @@
 //! - `call`: one call in flight.
 //! - `calls`: all of them.
 //! - `stored`: what becomes of a stored request.
+//! - `quick`: answers that are there at once.
 //! - `answer`: the way of an answer to its caller.
 //! - `core`: takes in what comes, and takes calls on.
 //! - `feed`: the subjects that servers share, and how one leaves them.
@@ -15,6 +16,8 @@ mod call;
 mod calls;
 
 mod stored;
+
+mod quick;
 
 mod answer;
 
@@ -59,6 +62,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long a server that leaves a subject waits until NATS has confirmed it.
 const LEAVING: Duration = Duration::from_secs(3);
+
+/// Messages of one subscription that are taken in before anything else has its turn.
+const MESSAGES_A_TURN: usize = 64;
 
 /// Registrations that may wait for the driver to listen for them.
 const NEW_LISTENERS: usize = 64;

@@ -8,12 +8,13 @@ use async_nats::{HeaderMap, Subject};
 use bytes::Bytes;
 use plane_core::{AbortReason, Admitted, Body, CallInfo, Code, Context, Outcome, Request, Status};
 
-use super::answer::Running;
+use super::answer::{Running, Work};
 use super::call::Call;
-use super::core::{DEFAULT_CREDIT, Parts, check_version};
+use super::core::{Parts, check_version};
 use super::stored::{Stored, Verdict};
 use crate::connection::{NatsConnection, Outbound};
 use crate::durable::{Delivered, Word, say};
+use crate::flow::DEFAULT_CREDIT;
 use crate::{head, subject};
 
 /// One run of a stored request.
@@ -58,7 +59,7 @@ impl Task {
         match self.deadline() {
             Ok(deadline) => {
                 let (running, request) = self.prepare(parts, caller, deadline);
-                running.run(request).await;
+                running.run(Work::Request(request)).await;
             }
             Err(status) => {
                 let verdict = self.stored.unstarted(Verdict::Dead(status));
@@ -117,7 +118,7 @@ impl Task {
         let attempt = format!("{}.{token}", stored.request.deliveries);
         let call = Call::new(caller.unwrap_or_else(|| Subject::from_static("")), control, canceller, credit, None);
         let call = Arc::new(call.of_stored(attempt));
-        let entry = parts.calls.enter_new(&token, &call);
+        let entry = parts.calls.enter_new(&call);
         let is_none = headers.get(head::BODY).is_some_and(|kind| kind.as_str() == head::BODY_NONE);
         let body = if is_none { Body::empty() } else { stored.request.payload.clone().into() };
         let headers = head::application(headers);
