@@ -75,7 +75,7 @@ async fn closing_with_the_server_dead_returns() {
 /// nothing is left behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_under_load_leaves_nothing_behind() {
-    const CALLERS: u64 = 32;
+    const CALLERS: usize = 32;
     const ROUNDS: u64 = 5;
     let mut nats = Nats::start();
     let world = Arc::new(World::start(config(&nats)).await);
@@ -87,7 +87,7 @@ async fn a_restart_under_load_leaves_nothing_behind() {
             tokio::spawn(async move {
                 let address = if caller % 2 == 0 { any() } else { world.server.address() };
                 while !*stopped.borrow() {
-                    match in_time(world.echo_at(&address, vec![7; 200 * caller as usize])).await {
+                    match in_time(world.echo_at(&address, vec![7; 200 * caller])).await {
                         Ok(()) => answered.send_modify(|answered| *answered += 1),
                         Err(error) => {
                             assert!(
@@ -102,7 +102,7 @@ async fn a_restart_under_load_leaves_nothing_behind() {
         })
         .collect();
     for _ in 0..ROUNDS {
-        let enough = *answers.borrow() + 20 * CALLERS;
+        let enough = *answers.borrow() + 20 * CALLERS as u64;
         in_time(answers.wait_for(|answered| *answered >= enough)).await.unwrap();
         nats.kill();
         in_time(async {
@@ -113,7 +113,7 @@ async fn a_restart_under_load_leaves_nothing_behind() {
         .await;
         nats.restart();
     }
-    let enough = *answers.borrow() + 20 * CALLERS;
+    let enough = *answers.borrow() + 20 * CALLERS as u64;
     in_time(answers.wait_for(|answered| *answered >= enough)).await.unwrap();
     stop.send(true).unwrap();
     for caller in callers {
