@@ -126,7 +126,7 @@ impl NatsClient {
 
     /// Connects and listens, if that has not been done yet.
     async fn ready(&self) -> Result<(), Error> {
-        if self.reader.initialized() {
+        if self.store.is_none() && self.reader.initialized() {
             return Ok(());
         }
         let client = self.connection.client().await?;
