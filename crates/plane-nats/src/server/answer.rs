@@ -305,10 +305,16 @@ impl Running {
 
     /// Packs what else is ready now; what comes after that.
     async fn gather(&self, pack: &mut Pack, body: &mut Body, stopped: &mut bool) -> Polled {
-        let mut began = None;
+        let (mut began, mut has_given_way) = (None, false);
         loop {
             let message = match poll_fn(|cx| Poll::Ready(self.poll_body(cx, body, stopped))).await {
                 Poll::Ready(Ok(Some(Ok(message)))) => message,
+                // What is sent waits for the others' turn anyway; a handler that only gave way has its next by then.
+                Poll::Pending if !has_given_way && !self.entry.is_alone() => {
+                    has_given_way = true;
+                    tokio::task::yield_now().await;
+                    continue;
+                }
                 other => return other,
             };
             if began.get_or_insert_with(Instant::now).elapsed() > GATHERING {
