@@ -330,6 +330,16 @@ async fn stored_requests_outlive_their_workers() {
     assert_eq!(serde_json::from_slice::<Value>(&replay.stdout).unwrap()["replayed"], 1);
     let dead = stored(&["store", "dead"]).output().await.unwrap();
     assert_eq!((dead.status.code(), dead.stdout.len()), (Some(0), 0));
+    // Another limit than that of the store is refused, until it is applied.
+    let smaller = |command| {
+        let mut command = stored(&["store", command]);
+        command.env("DYN_NATS_STORE_MAX_BYTES", "8MiB");
+        command
+    };
+    assert_eq!(smaller("stats").output().await.unwrap().status.code(), Some(1));
+    let applied = smaller("apply").output().await.unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&applied.stdout).unwrap()["max_bytes"], 8 << 20);
+    assert_eq!(smaller("stats").output().await.unwrap().status.code(), Some(0));
     let no_store = place.plane(&["store", "stats"]).output().await.unwrap();
     assert_eq!(no_store.status.code(), Some(2), "{}", String::from_utf8_lossy(&no_store.stderr));
 }

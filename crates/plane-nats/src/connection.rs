@@ -120,17 +120,16 @@ impl NatsConnection {
         let servers = self.servers();
         let addresses: Result<Vec<ServerAddr>, _> = config.servers.iter().map(|url| url.parse()).collect();
         let addresses = addresses.map_err(|error| {
-            refuse(
-                ErrorKind::InvalidArgument,
-                format!("{servers}: {error}; NatsConfig::servers takes nats://host:port"),
-            )
+            refuse(ErrorKind::InvalidArgument, format!("{servers}: {error}; NATS_SERVER takes nats://host:port"))
         })?;
         check_files(&config.tls)?;
         let options = authenticate(self.options(), config.effective_credentials()).await?;
         let connecting = options.connect(addresses);
         let connected = tokio::time::timeout(config.connect_timeout, connecting).await.map_err(|_| {
             let limit = config.connect_timeout;
-            let what = format!("no NATS server answered at {servers} within {limit:?} (NatsConfig::connect_timeout)");
+            let what = format!(
+                "no NATS server answered at {servers} within {limit:?} (NATS_SERVER, DYN_NATS_CONNECT_TIMEOUT)"
+            );
             refuse(ErrorKind::Unavailable, what)
         })?;
         connected.map_err(|error| {
@@ -315,7 +314,7 @@ fn unsent(client: &Client, error: PublishError) -> Error {
 pub(crate) fn over_payload(limit: usize) -> Error {
     let what = format!(
         "a message with its headers is over the NATS server's max_payload of {limit} bytes; allow chunking \
-         (NatsConfig::chunking), raise max_payload, or use TCP"
+         (DYN_NATS_CHUNKING), raise max_payload, or use TCP"
     );
     Error::new(ErrorKind::MessageTooLarge, Delivery::NotSent, what)
 }
@@ -323,7 +322,7 @@ pub(crate) fn over_payload(limit: usize) -> Error {
 /// The error of a message that is over this side's limit.
 pub(crate) fn over_limit(bytes: usize, limit: usize) -> Error {
     let what = format!(
-        "a message of {bytes} bytes is over the limit of {limit} bytes (NatsConfig::max_message); use TCP for larger ones"
+        "a message of {bytes} bytes is over the limit of {limit} bytes (DYN_NATS_MAX_MESSAGE_SIZE); use TCP for larger ones"
     );
     Error::new(ErrorKind::MessageTooLarge, Delivery::NotSent, what)
 }
@@ -343,7 +342,7 @@ fn check_files(tls: &Tls) -> Result<(), Error> {
     let identity = tls.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
     for path in tls.roots.iter().chain(identity) {
         std::fs::File::open(path).map_err(|error| {
-            let what = format!("cannot read {} of NatsConfig::tls: {error}", path.display());
+            let what = format!("cannot read {} (NATS_TLS_CA, NATS_TLS_CERT, NATS_TLS_KEY): {error}", path.display());
             Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what).with_source(error)
         })?;
     }
@@ -355,26 +354,27 @@ fn explain(error: &ConnectError, servers: &str) -> (ErrorKind, String) {
     let cannot = format!("cannot connect to NATS at {servers}");
     match (error.kind(), tls_error(error)) {
         (kind @ (ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation), _) => {
-            let what =
-                format!("the NATS server at {servers} refuses this user: {kind}; correct NatsConfig::credentials");
+            let what = format!(
+                "the NATS server at {servers} refuses this user: {kind}; correct NATS_AUTH_* or the user in NATS_SERVER"
+            );
             (ErrorKind::Unauthenticated, what)
         }
         (ConnectErrorKind::Tls, _) => {
-            (ErrorKind::InvalidArgument, format!("{cannot}: {error}; correct the files of NatsConfig::tls"))
+            (ErrorKind::InvalidArgument, format!("{cannot}: {error}; correct the files of NATS_TLS_*"))
         }
         (_, Some(why @ rustls::Error::InvalidCertificate(_))) => {
-            let way_out = "the certificate must be for this name, and signed by one of Tls::roots of NatsConfig::tls";
+            let way_out = "the certificate must be for this name, and signed by a root of NATS_TLS_CA or of the system";
             (ErrorKind::Unauthenticated, format!("{cannot}: {why}; {way_out}"))
         }
         (_, Some(why @ rustls::Error::AlertReceived(_))) => {
-            let way_out = "Tls::identity of NatsConfig::tls must be a certificate that the server takes";
+            let way_out = "NATS_TLS_CERT must be a certificate that the server takes";
             (ErrorKind::Unauthenticated, format!("{cannot}: {why}; {way_out}"))
         }
         (_, Some(why)) => {
-            let way_out = "does the server speak TLS? See Tls::required of NatsConfig::tls";
+            let way_out = "does the server speak TLS? See NATS_TLS_REQUIRED";
             (ErrorKind::Unavailable, format!("{cannot}: {why}; {way_out}"))
         }
-        (_, None) => (ErrorKind::Unavailable, format!("{cannot}: {error}; see NatsConfig::servers")),
+        (_, None) => (ErrorKind::Unavailable, format!("{cannot}: {error}; see NATS_SERVER")),
     }
 }
 

@@ -138,7 +138,7 @@ impl Incoming {
         }
         if self.partial.len() + payload.len() > self.max_message {
             let limit = self.max_message;
-            let what = format!("a message of more than {limit} bytes is over the limit (NatsConfig::max_message)");
+            let what = format!("a message of more than {limit} bytes is over the limit (DYN_NATS_MAX_MESSAGE_SIZE)");
             return Err(Status::new(Code::MESSAGE_TOO_LARGE, what));
         }
         let cost = cost(payload.len());

@@ -25,6 +25,8 @@ pub(super) struct StoreArgs {
 enum StoreCommand {
     /// Shows how much is stored, waits, and was given up.
     Stats,
+    /// Changes the store that is there to the settings of this environment (DYN_NATS_STORE_*), and shows it.
+    Apply,
     /// Lists the requests that were given up, with the reason.
     Dead {
         /// Only those of this endpoint.
@@ -68,9 +70,12 @@ pub(super) async fn run(args: StoreArgs, manager: &NetworkManager) -> Result<(),
 }
 
 async fn obey(command: StoreCommand, manager: &NetworkManager) -> Result<(), Failure> {
-    let store = manager.request_store().await?;
+    let store = match command {
+        StoreCommand::Apply => manager.apply_store_settings().await?,
+        _ => manager.request_store().await?,
+    };
     match command {
-        StoreCommand::Stats => {
+        StoreCommand::Stats | StoreCommand::Apply => {
             let stats = store.stats().await?;
             print(&json!({
                 "stored": stats.stored,

@@ -158,11 +158,26 @@ impl NetworkManager {
     /// way; what connecting to NATS can fail with.
     #[cfg(feature = "nats")]
     pub async fn request_store(&self) -> Result<plane_nats::RequestStore, Error> {
-        if self.inner.transports.store().is_none() {
+        plane_nats::RequestStore::open(self.store_connection()?).await
+    }
+
+    /// The same, after changing the store that is there to the settings of this manager.
+    ///
+    /// # Errors
+    /// As [`request_store`](Self::request_store); `FailedPrecondition` if the NATS server does not allow the change.
+    #[cfg(feature = "nats")]
+    pub async fn apply_store_settings(&self) -> Result<plane_nats::RequestStore, Error> {
+        plane_nats::RequestStore::apply(self.store_connection()?).await
+    }
+
+    #[cfg(feature = "nats")]
+    fn store_connection(&self) -> Result<&plane_nats::NatsConnection, Error> {
+        let transports = &self.inner.transports;
+        if transports.store().is_none() {
             let what = format!("requests are stored with {NATS_DELIVERY}=jetstream only");
             return Err(Error::new(ErrorKind::FailedPrecondition, Delivery::NotSent, what));
         }
-        plane_nats::RequestStore::open(self.inner.transports.nats_connection()).await
+        Ok(transports.nats_connection())
     }
 
     /// Ends everything in order: withdraws what is announced, refuses new calls, lets those in flight finish until

@@ -50,7 +50,7 @@ impl Shared {
             (ErrorKind::Disconnected, format!("the server has not said for {limit:?} that the call goes on"))
         } else {
             let limit = self.request_timeout;
-            let what = format!("no server accepted the call within {limit:?} (NatsConfig::request_timeout)");
+            let what = format!("no server accepted the call within {limit:?} (DYN_NATS_REQUEST_TIMEOUT)");
             (ErrorKind::DeadlineExceeded, what)
         }
     }

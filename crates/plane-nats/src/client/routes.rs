@@ -235,7 +235,7 @@ impl Routes {
 
 fn deaf(delivery: Delivery) -> Error {
     let what = "the NATS server does not let this side listen for answers; see its permissions and \
-                NatsConfig::inbox_prefix";
+                DYN_NATS_INBOX_PREFIX";
     Error::new(ErrorKind::PermissionDenied, delivery, what)
 }
 

@@ -37,14 +37,14 @@ fn refuse(what: impl Into<String>) -> Error {
 pub(super) fn check(prefix: &str, at: &str, request: &Request) -> Result<(), Error> {
     if at != prefix {
         let what = format!(
-            "nats://{at} is not nats://{prefix}: with NatsConfig::delivery set to JetStream, calls go to the store of the \
-             prefix (NatsConfig::prefix), not to a certain server"
+            "nats://{at} is not nats://{prefix}: with DYN_NATS_DELIVERY=jetstream, calls go to the store of the \
+             prefix (DYN_NATS_PREFIX), not to a certain server"
         );
         return Err(refuse(what));
     }
     if let Some(instance) = request.instance {
         let what = format!(
-            "a call to instance {instance} alone cannot be stored: with NatsConfig::delivery set to JetStream, any \
+            "a call to instance {instance} alone cannot be stored: with DYN_NATS_DELIVERY=jetstream, any \
              server of the endpoint may answer"
         );
         return Err(refuse(what));
@@ -121,7 +121,7 @@ impl NatsClient {
             }
             Err(_) => {
                 let what = "a request that streams its messages cannot be stored: send one message, or set \
-                            NatsConfig::delivery to NatsDelivery::Core";
+                            DYN_NATS_DELIVERY=core";
                 Err(refuse(what))
             }
         }

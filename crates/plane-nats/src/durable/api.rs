@@ -54,11 +54,11 @@ impl Failure {
             Self::Lost => error(ErrorKind::Disconnected, sent, "the connection to NATS was lost".to_owned()),
             Self::NoResponders => {
                 let text = "nobody answers for the store on NATS: JetStream is disabled there, or the stream is gone; \
-                            enable `jetstream` in the NATS server's configuration, or use NatsDelivery::Core";
+                            enable `jetstream` in the NATS server's configuration, or set DYN_NATS_DELIVERY=core";
                 error(ErrorKind::Unavailable, Delivery::NotSent, text.to_owned())
             }
             Self::TimedOut(limit) => {
-                let text = format!("JetStream did not answer within {limit:?} (NatsConfig::request_timeout)");
+                let text = format!("JetStream did not answer within {limit:?} (DYN_NATS_REQUEST_TIMEOUT)");
                 error(ErrorKind::DeadlineExceeded, sent, text)
             }
             Self::Denied(subject) => {
@@ -78,10 +78,10 @@ impl Failure {
 fn kind_of(error: &async_nats::jetstream::Error) -> (ErrorKind, &'static str) {
     let code = error.error_code().0;
     if code == refused::STORE_FAILED {
-        let hint = "; the store is full of requests that wait (StoreConfig::max_bytes, or ::dead_bytes)";
+        let hint = "; the store is full of requests that wait (DYN_NATS_STORE_MAX_BYTES)";
         (ErrorKind::ResourceExhausted, hint)
     } else if refused::NO_RESOURCES.contains(&code) {
-        (ErrorKind::ResourceExhausted, "; the NATS server has less room than StoreConfig::max_bytes asks for")
+        (ErrorKind::ResourceExhausted, "; the NATS server has less room than DYN_NATS_STORE_MAX_BYTES asks for")
     } else if refused::NOT_ENABLED.contains(&code) {
         (ErrorKind::Unavailable, "; enable `jetstream` in the NATS server's configuration")
     } else if refused::NOT_FOUND.contains(&code) {

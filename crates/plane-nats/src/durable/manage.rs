@@ -85,7 +85,7 @@ impl RequestStore {
 
     fn of(connection: &NatsConnection) -> Result<Self, Error> {
         let store = Store::of(connection).ok_or_else(|| {
-            let what = "there is no store with core delivery: set NatsConfig::delivery to NatsDelivery::JetStream";
+            let what = "there is no store with core delivery: set DYN_NATS_DELIVERY=jetstream";
             Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what)
         })?;
         Ok(Self { store })

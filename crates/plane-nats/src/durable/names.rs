@@ -32,7 +32,7 @@ impl Names {
         }
         let (length, most) = (self.prefix.len(), MAX_NAME - "plane-requests=".len());
         let what = format!(
-            "a prefix of {length} bytes is too long for durable delivery, which takes {most} (NatsConfig::prefix)"
+            "a prefix of {length} bytes is too long for durable delivery, which takes {most} (DYN_NATS_PREFIX)"
         );
         Err(Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what))
     }

@@ -115,9 +115,16 @@ fn check<T: PartialEq + std::fmt::Debug>(name: &str, setting: &str, found: &T, w
     if found == wanted {
         return Ok(());
     }
+    let variable = match setting {
+        "max_bytes" => " (DYN_NATS_STORE_MAX_BYTES)",
+        "max_age" => " (DYN_NATS_STORE_MAX_AGE)",
+        "duplicate_window" => " (DYN_NATS_DUPLICATE_WINDOW)",
+        "replicas" => " (DYN_NATS_STORE_REPLICAS)",
+        _ => "",
+    };
     let what = format!(
-        "the store on NATS has another StoreConfig::{setting} than this side: {name} has {found:?}, not {wanted:?}; set \
-         the same on every side, or change what is there with RequestStore::apply"
+        "the store on NATS has another {setting}{variable} than this side: {name} has {found:?}, not {wanted:?}; set the \
+         same on every side, or change what is there (`plane store apply`)"
     );
     Err(Error::new(ErrorKind::FailedPrecondition, Delivery::NotSent, what))
 }

@@ -12,17 +12,17 @@ use plane_core::{
     AbortReason, Admitted, Body, Code, Context, Error, Headers, Outcome, Request, Response, Status, check_headers,
     contain_panic,
 };
-use tokio::time::Sleep;
 
 use super::call::Call;
 use super::calls::Entry;
+use super::clock::{Clock, attend};
 use super::quick::Started;
+use super::saying::{outbound, pass, payload, say};
 use super::stored::{Stored, Verdict};
 use crate::connection::{NatsConnection, Outbound, over_limit, over_payload};
 use crate::head;
 use crate::pack::Pack;
 use crate::status::End;
-use crate::subject;
 
 /// How long messages that are ready are gathered at most before they are sent: whoever makes them may take its time.
 const GATHERING: Duration = Duration::from_micros(100);
@@ -46,16 +46,6 @@ pub(super) enum Work {
     Request(Request),
     /// Its handler was started and polled once.
     Started(Started),
-}
-
-/// What keeps time for a call.
-struct Clock {
-    deadline: Option<Pin<Box<Sleep>>>,
-    /// When the caller is told next that the call goes on; `None` before the handler was started.
-    beat: Option<Pin<Box<Sleep>>>,
-    /// When the caller was last told something.
-    said: Option<tokio::time::Instant>,
-    interval: Duration,
 }
 
 impl Running {
@@ -407,110 +397,6 @@ type Polled = Poll<Result<Option<Result<Bytes, Error>>, Status>>;
 
 fn is_end(next: &Polled) -> bool {
     matches!(next, Poll::Ready(Ok(None)))
-}
-
-/// Hands something that is not the end to the connection, alone or with what others send.
-async fn say(connection: &NatsConnection, call: &Call, mut message: Outbound, is_alone: bool) -> Result<(), Error> {
-    if call.is_unheard() {
-        return Ok(());
-    }
-    if let Some(attempt) = &call.attempt {
-        head::set(message.headers.get_or_insert_default(), head::ATTEMPT, attempt);
-    }
-    let said = pass(connection, message, is_alone).await;
-    if said.is_err() && call.attempt.is_some() {
-        // The work goes on; what the caller has missed shows in the count of the end.
-        call.lose_caller(AbortReason::Disconnected);
-        return Ok(());
-    }
-    said
-}
-
-/// One call alone gains nothing by waiting for others.
-async fn pass(connection: &NatsConnection, message: Outbound, is_alone: bool) -> Result<(), Error> {
-    match is_alone {
-        true => connection.publish(message).await,
-        false => connection.publish_with_others(message).await,
-    }
-}
-
-fn outbound(call: &Call, headers: HeaderMap, payload: Bytes) -> Outbound {
-    Outbound { subject: call.reply.clone(), reply: Some(call.control.clone()), headers: Some(headers), payload }
-}
-
-/// A payload of the answer. Its number travels in its reply subject: headers would cost several times as much.
-fn payload(call: &Call, number: u64, headers: HeaderMap, payload: Bytes) -> Outbound {
-    let reply = Some(subject::payload_reply(&call.control, number).into());
-    let headers = Some(headers).filter(|headers| !headers.is_empty());
-    Outbound { subject: call.reply.clone(), reply, headers, payload }
-}
-
-impl Clock {
-    /// Something was said just now.
-    fn beat_later(&mut self) {
-        self.said = Some(tokio::time::Instant::now());
-    }
-
-    /// Whether a beat is due now, or when it will be. A timer that is set anew for each message would cost more.
-    fn is_due(&mut self) -> bool {
-        let now = tokio::time::Instant::now();
-        let next = self.said.map(|said| said + self.interval).filter(|next| *next > now);
-        if let Some(beat) = &mut self.beat {
-            beat.as_mut().reset(next.unwrap_or(now + self.interval));
-        }
-        next.is_none()
-    }
-
-    /// Waits for the next thing to do.
-    async fn tick(&mut self) -> Tick {
-        let Self { deadline, beat, .. } = self;
-        tokio::select! {
-            biased;
-            () = or_never(deadline) => Tick::Deadline,
-            () = or_never(beat) => Tick::Beat,
-        }
-    }
-}
-
-enum Tick {
-    Deadline,
-    Beat,
-}
-
-async fn or_never(sleep: &mut Option<Pin<Box<Sleep>>>) {
-    match sleep {
-        Some(sleep) => sleep.as_mut().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for work of the call, its application's code contained, and keeps time meanwhile.
-async fn attend<F: Future + ?Sized>(
-    connection: &NatsConnection,
-    call: &Call,
-    clock: &mut Clock,
-    mut work: Pin<&mut F>,
-) -> Result<F::Output, Status> {
-    loop {
-        let polled = poll_fn(|cx| call.canceller.poll(cx, |cx| work.as_mut().poll(cx)));
-        tokio::select! {
-            biased;
-            done = polled => return done,
-            tick = clock.tick() => match tick {
-                Tick::Deadline => {
-                    clock.deadline = None;
-                    call.canceller.abort(AbortReason::DeadlineExceeded);
-                }
-                Tick::Beat if !clock.is_due() => {}
-                Tick::Beat => {
-                    if say(connection, call, outbound(call, head::only(head::BEAT, 1), Bytes::new()), true).await.is_err() {
-                        // The handler is told, rather than dropped without a word.
-                        call.canceller.abort(AbortReason::Disconnected);
-                    }
-                }
-            },
-        }
-    }
 }
 
 /// When the call must have ended, of the time that was left when it was sent.

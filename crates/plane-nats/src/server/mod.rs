@@ -3,6 +3,8 @@
 //! - `call`: one call in flight.
 //! - `calls`: all of them.
 //! - `stored`: what becomes of a stored request.
+//! - `saying`: what is said of a call before its end.
+//! - `clock`: what keeps time for a call.
 //! - `quick`: answers that are there at once.
 //! - `answer`: the way of an answer to its caller.
 //! - `core`: takes in what comes, and takes calls on.
@@ -16,6 +18,10 @@ mod call;
 mod calls;
 
 mod stored;
+
+mod saying;
+
+mod clock;
 
 mod quick;
 

@@ -89,8 +89,7 @@ impl Task {
         let (stored, headers) = (&self.stored, &self.stored.request.headers);
         let most = u64::from(stored.store.config().max_attempts);
         if stored.attempt > most {
-            let what =
-                format!("each of the servers that tried it, {most} of them, was lost (StoreConfig::max_attempts)");
+            let what = format!("each of the servers that tried it, {most} of them, was lost (DYN_NATS_MAX_ATTEMPTS)");
             return Err(Status::new(Code::ABORTED, what));
         }
         check_version(headers)?;
