@@ -16,6 +16,8 @@ pub(crate) const IN_TIME: Duration = Duration::from_secs(60);
 /// Short, so that a dead worker is found soon; long enough for a busy machine not to miss three.
 pub(crate) const BEAT: Duration = Duration::from_millis(300);
 
+const BYTES: u64 = 16 * 1024 * 1024;
+
 pub(crate) async fn in_time<T>(work: impl Future<Output = T>) -> T {
     tokio::time::timeout(IN_TIME, work).await.expect("every call ends in time")
 }
@@ -30,7 +32,9 @@ pub(crate) fn any() -> Address {
 
 pub(crate) fn store() -> StoreConfig {
     let (first, most) = (Duration::from_millis(10), Duration::from_millis(40));
-    StoreConfig::default().beat(BEAT).unwrap().retry_delay(first, most).unwrap().max_attempts(3).unwrap()
+    let store = StoreConfig::default().beat(BEAT).unwrap().retry_delay(first, most).unwrap().max_attempts(3).unwrap();
+    // NATS sets this much of the disk aside for each server that a test starts.
+    store.max_bytes(BYTES).unwrap().dead_bytes(BYTES).unwrap().answers(BYTES, Duration::from_secs(600)).unwrap()
 }
 
 pub(crate) fn config(nats: &Nats, store: StoreConfig) -> NatsConfig {
