@@ -195,8 +195,14 @@ impl Store {
         loop {
             connects.mark_unchanged();
             let left = until.saturating_duration_since(Instant::now());
-            let stored = api::ask(&self.connection, subject, Some(headers.clone()), payload.clone(), left).await;
+            let limit = left.min(self.connection.config().request_timeout);
+            let stored = api::ask(&self.connection, subject, Some(headers.clone()), payload.clone(), limit).await;
             match stored {
+                // An acknowledgement that was lost does not take all the time there is.
+                Err(Failure::TimedOut(_)) if limit < left => {
+                    was_sent = true;
+                    continue;
+                }
                 Err(Failure::Lost) => was_sent = true,
                 Err(Failure::NotConnected(_)) if was_sent => {}
                 Err(Failure::NoResponders) if was_sent => {
