@@ -336,7 +336,7 @@ async fn stored_requests_outlive_their_workers() {
         command.env("DYN_NATS_STORE_MAX_BYTES", "8MiB");
         command
     };
-    assert_eq!(smaller("stats").output().await.unwrap().status.code(), Some(1));
+    assert_eq!(smaller("stats").output().await.unwrap().status.code(), Some(2));
     let applied = smaller("apply").output().await.unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&applied.stdout).unwrap()["max_bytes"], 8 << 20);
     assert_eq!(smaller("stats").output().await.unwrap().status.code(), Some(0));

@@ -29,7 +29,7 @@ fn help_has_an_example_for_each_thing() {
     for wanted in ["plane worker", "plane frontend", "curl", "Exit codes", "DYN_REQUEST_PLANE"] {
         assert!(help.contains(wanted), "{wanted}");
     }
-    for command in ["frontend", "worker", "call"] {
+    for command in ["frontend", "worker", "call", "store"] {
         assert!(plane(&[command, "--help"], &[]).status.success());
     }
 }
@@ -63,7 +63,7 @@ fn a_bad_variable_is_named() {
     let call = ["call", "a.b.c", "{}"];
     refused(&call, &[("DYN_REQUEST_PLANE", "pigeon")], 2, "Invalid request plane mode");
     refused(&call, &[("DYN_TCP_POOL_SIZE", "many")], 2, "DYN_TCP_POOL_SIZE");
-    refused(&call, &[("DYN_REQUEST_PLANE", "nats")], 2, "DYN_REQUEST_PLANE=tcp");
+    refused(&call, &[("DYN_NATS_DELIVERY", "jetstream")], 2, "DYN_REQUEST_PLANE=nats");
     refused(&call, &[("DYN_DISCOVERY_DIR", "/proc/none")], 2, "DYN_DISCOVERY_DIR");
     refused(&call, &[("RUST_LOG", "a=b=c")], 2, "RUST_LOG");
 }
