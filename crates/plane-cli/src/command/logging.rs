@@ -12,8 +12,8 @@ pub(super) fn start(level: Option<&str>) -> Result<(), Failure> {
     let (source, filter) = match (level, from_env) {
         (Some(level), _) => ("--log-level", level.to_owned()),
         (None, Some(filter)) => ("RUST_LOG", filter),
-        // The NATS library tells of each connection at this level; the plane does so itself where it matters.
-        (None, None) => ("the default", "info,async_nats=warn".to_owned()),
+        // What the NATS library logs of its connections, the plane says itself, where it matters and in its own words.
+        (None, None) => ("the default", "info,async_nats=off".to_owned()),
     };
     let refuse = |error| {
         let what =
