@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! In reading order; a module uses only what stands above it.
+//! - `secret`: numbers that nobody can guess.
 //! - `subject`: subjects, made of checked names only.
 //! - `credentials`: who this side is to the NATS server, and how that is kept out of what is shown.
 //! - `delivery`: how requests reach their servers, stored or not.
@@ -16,6 +17,8 @@
 //! - `controls`: what is to be told of calls from places that cannot wait.
 //! - `client`: [`NatsClient`].
 //! - `server`: [`NatsServer`].
+
+mod secret;
 
 mod subject;
 

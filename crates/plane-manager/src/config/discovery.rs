@@ -6,8 +6,9 @@ use std::time::Duration;
 use plane_core::{Address, EndpointId, InstanceId};
 
 use super::check::Check;
+use super::names;
 use super::problem::{ConfigProblem, ConfigWarning, Findings};
-use super::raw::{self, Raw};
+use super::raw::Raw;
 use super::values::parse_duration;
 
 const BACKENDS: &str = "mem, static, file or nats";
@@ -74,12 +75,12 @@ impl DiscoveryConfig {
     pub(super) fn check(raw: &Raw, findings: &mut Findings) -> Self {
         let list = raw.static_instances.as_deref().map(|text| (text, parse_list(text)));
         if let Some((text, None)) = &list {
-            findings.refuse(ConfigProblem::new(raw::STATIC_INSTANCES, text, LIST));
+            findings.refuse(ConfigProblem::new(names::STATIC_INSTANCES, text, LIST));
         }
         let directory = raw.discovery_dir.as_deref().map(Path::new);
         if let Some(relative) = directory.filter(|directory| directory.is_relative()) {
             let shown = relative.to_string_lossy();
-            findings.refuse(ConfigProblem::new(raw::DISCOVERY_DIR, &shown, "the absolute path of a directory"));
+            findings.refuse(ConfigProblem::new(names::DISCOVERY_DIR, &shown, "the absolute path of a directory"));
         }
         let nats = Self::check_nats(raw, findings);
         let backend = raw.discovery_backend.as_deref().unwrap_or("file").to_ascii_lowercase();
@@ -90,13 +91,13 @@ impl DiscoveryConfig {
             "static" => {
                 if list.is_none() {
                     let accepted = format!("static only with DYN_STATIC_INSTANCES set to {LIST}");
-                    findings.refuse(ConfigProblem::new(raw::DISCOVERY_BACKEND, &backend, accepted));
+                    findings.refuse(ConfigProblem::new(names::DISCOVERY_BACKEND, &backend, accepted));
                 }
                 Self::Static(list.and_then(|(_, list)| list).unwrap_or_default())
             }
             other => {
                 if other != "file" {
-                    findings.refuse(ConfigProblem::new(raw::DISCOVERY_BACKEND, other, BACKENDS));
+                    findings.refuse(ConfigProblem::new(names::DISCOVERY_BACKEND, other, BACKENDS));
                 }
                 directory.map_or_else(
                     || Self::user_directory(raw.xdg_runtime_dir.as_deref().map(Path::new)),
@@ -112,9 +113,9 @@ impl DiscoveryConfig {
         let mut check = Check::new(findings);
         let bucket = |text: &str| is_bucket(text).then(|| text.to_owned());
         Self::Nats {
-            bucket: check.read(raw::NATS_BUCKET, &raw.nats_bucket, bucket, BUCKET),
+            bucket: check.read(names::NATS_BUCKET, &raw.nats_bucket, bucket, BUCKET),
             ttl: check
-                .ranged(raw::NATS_INSTANCE_TTL, &raw.nats_instance_ttl, parse_duration, TTLS, TTL)
+                .ranged(names::NATS_INSTANCE_TTL, &raw.nats_instance_ttl, parse_duration, TTLS, TTL)
                 .unwrap_or(DEFAULT_TTL),
         }
     }
@@ -127,13 +128,13 @@ fn is_bucket(text: &str) -> bool {
 fn warn_unused(backend: &str, raw: &Raw, findings: &mut Findings) {
     let mut warn = |set: bool, variable, needed| {
         if set && backend != needed {
-            findings.warn(ConfigWarning::Unused { variable, unless: raw::DISCOVERY_BACKEND, needed });
+            findings.warn(ConfigWarning::Unused { variable, unless: names::DISCOVERY_BACKEND, needed });
         }
     };
-    warn(raw.static_instances.is_some(), raw::STATIC_INSTANCES, "static");
-    warn(raw.discovery_dir.is_some(), raw::DISCOVERY_DIR, "file");
-    warn(raw.nats_bucket.is_some(), raw::NATS_BUCKET, "nats");
-    warn(raw.nats_instance_ttl.is_some(), raw::NATS_INSTANCE_TTL, "nats");
+    warn(raw.static_instances.is_some(), names::STATIC_INSTANCES, "static");
+    warn(raw.discovery_dir.is_some(), names::DISCOVERY_DIR, "file");
+    warn(raw.nats_bucket.is_some(), names::NATS_BUCKET, "nats");
+    warn(raw.nats_instance_ttl.is_some(), names::NATS_INSTANCE_TTL, "nats");
 }
 
 fn parse_list(text: &str) -> Option<Vec<StaticInstance>> {

@@ -1,6 +1,6 @@
 //! Holds docs/configuration.md to what the code does.
 
-use super::raw::KNOWN;
+use super::names::KNOWN;
 use super::{Config, Strictness};
 
 const TEXT: &str = include_str!("../../../../docs/configuration.md");

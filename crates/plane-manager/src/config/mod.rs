@@ -5,6 +5,7 @@ mod check;
 mod convert;
 mod discovery;
 mod host;
+mod names;
 mod nats;
 mod problem;
 mod raw;
@@ -22,15 +23,15 @@ pub use store::StoreSettings;
 pub use tcp::TcpSettings;
 pub use values::{parse_duration, parse_size};
 
-use problem::Findings;
 #[cfg(not(feature = "nats"))]
-pub(crate) use raw::DISCOVERY_BACKEND;
-use raw::Raw;
-pub(crate) use raw::{DISCOVERY_DIR, NATS_DELIVERY, NATS_SERVER, REQUEST_PLANE, STATIC_INSTANCES};
+pub(crate) use names::DISCOVERY_BACKEND;
+pub(crate) use names::{DISCOVERY_DIR, NATS_DELIVERY, NATS_SERVER, REQUEST_PLANE, STATIC_INSTANCES};
 #[cfg(feature = "nats")]
-pub(crate) use raw::{NATS_BUCKET, NATS_INSTANCE_TTL};
+pub(crate) use names::{NATS_BUCKET, NATS_INSTANCE_TTL};
 #[cfg(feature = "tcp")]
-pub(crate) use raw::{TCP_RPC_HOST, TCP_RPC_PORT};
+pub(crate) use names::{TCP_RPC_HOST, TCP_RPC_PORT};
+use problem::Findings;
+use raw::Raw;
 
 /// What an invalid `DYN_REQUEST_PLANE` leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check::{Check, TIMEOUT, TIMEOUTS};
+use super::names;
 use super::problem::{ConfigProblem, Findings, without_user};
-use super::raw::{self, Raw};
+use super::raw::Raw;
 use super::store::StoreSettings;
 use super::values::{parse_duration, parse_size, parse_switch};
 
@@ -139,16 +140,16 @@ impl NatsSettings {
         let mut check = Check::new(findings);
         let prefix = |text: &str| is_prefix(text).then(|| text.to_owned());
         Self {
-            servers: check.read(raw::NATS_SERVER, &raw.nats_server, parse_servers, SERVERS).unwrap_or_default(),
+            servers: check.read(names::NATS_SERVER, &raw.nats_server, parse_servers, SERVERS).unwrap_or_default(),
             credentials,
             tls,
-            prefix: check.read(raw::NATS_PREFIX, &raw.nats_prefix, prefix, PREFIX).unwrap_or(default.prefix),
+            prefix: check.read(names::NATS_PREFIX, &raw.nats_prefix, prefix, PREFIX).unwrap_or(default.prefix),
             inbox_prefix: check
-                .read(raw::NATS_INBOX_PREFIX, &raw.nats_inbox_prefix, prefix, PREFIX)
+                .read(names::NATS_INBOX_PREFIX, &raw.nats_inbox_prefix, prefix, PREFIX)
                 .unwrap_or(default.inbox_prefix),
             max_message_size: check
                 .ranged(
-                    raw::NATS_MAX_MESSAGE_SIZE,
+                    names::NATS_MAX_MESSAGE_SIZE,
                     &raw.nats_max_message_size,
                     parse_size,
                     1..=64 * MIB,
@@ -156,13 +157,13 @@ impl NatsSettings {
                 )
                 .unwrap_or(default.max_message_size),
             chunking: check
-                .read(raw::NATS_CHUNKING, &raw.nats_chunking, parse_switch, SWITCH)
+                .read(names::NATS_CHUNKING, &raw.nats_chunking, parse_switch, SWITCH)
                 .unwrap_or(default.chunking),
             request_timeout: check
-                .ranged(raw::NATS_REQUEST_TIMEOUT, &raw.nats_request_timeout, parse_duration, TIMEOUTS, TIMEOUT)
+                .ranged(names::NATS_REQUEST_TIMEOUT, &raw.nats_request_timeout, parse_duration, TIMEOUTS, TIMEOUT)
                 .unwrap_or(default.request_timeout),
             connect_timeout: check
-                .ranged(raw::NATS_CONNECT_TIMEOUT, &raw.nats_connect_timeout, parse_duration, TIMEOUTS, TIMEOUT)
+                .ranged(names::NATS_CONNECT_TIMEOUT, &raw.nats_connect_timeout, parse_duration, TIMEOUTS, TIMEOUT)
                 .unwrap_or(default.connect_timeout),
             store,
         }
@@ -200,18 +201,18 @@ fn is_prefix(text: &str) -> bool {
 fn credentials(raw: &Raw, findings: &mut Findings) -> NatsCredentials {
     let mut secret = |variable, text: &Option<String>| Check::new(findings).read(variable, text, parse_secret, SECRET);
     let (user, password) = (
-        secret(raw::NATS_AUTH_USERNAME, &raw.nats_auth_username),
-        secret(raw::NATS_AUTH_PASSWORD, &raw.nats_auth_password),
+        secret(names::NATS_AUTH_USERNAME, &raw.nats_auth_username),
+        secret(names::NATS_AUTH_PASSWORD, &raw.nats_auth_password),
     );
-    let token = secret(raw::NATS_AUTH_TOKEN, &raw.nats_auth_token);
-    let nkey = secret(raw::NATS_AUTH_NKEY, &raw.nats_auth_nkey);
-    let user = both((raw::NATS_AUTH_USERNAME, user), (raw::NATS_AUTH_PASSWORD, password), findings);
-    let file = path(raw::NATS_AUTH_CREDENTIALS_FILE, &raw.nats_auth_credentials_file, findings);
+    let token = secret(names::NATS_AUTH_TOKEN, &raw.nats_auth_token);
+    let nkey = secret(names::NATS_AUTH_NKEY, &raw.nats_auth_nkey);
+    let user = both((names::NATS_AUTH_USERNAME, user), (names::NATS_AUTH_PASSWORD, password), findings);
+    let file = path(names::NATS_AUTH_CREDENTIALS_FILE, &raw.nats_auth_credentials_file, findings);
     let mut set = [
-        (raw::NATS_AUTH_USERNAME, user.map(|(user, password)| NatsCredentials::UserPassword { user, password })),
-        (raw::NATS_AUTH_TOKEN, token.map(NatsCredentials::Token)),
-        (raw::NATS_AUTH_NKEY, nkey.map(NatsCredentials::Nkey)),
-        (raw::NATS_AUTH_CREDENTIALS_FILE, file.map(NatsCredentials::File)),
+        (names::NATS_AUTH_USERNAME, user.map(|(user, password)| NatsCredentials::UserPassword { user, password })),
+        (names::NATS_AUTH_TOKEN, token.map(NatsCredentials::Token)),
+        (names::NATS_AUTH_NKEY, nkey.map(NatsCredentials::Nkey)),
+        (names::NATS_AUTH_CREDENTIALS_FILE, file.map(NatsCredentials::File)),
     ]
     .into_iter()
     .filter_map(|(variable, credentials)| Some((variable, credentials?)));
@@ -232,12 +233,12 @@ fn parse_secret(text: &str) -> Option<String> {
 }
 
 fn tls(raw: &Raw, findings: &mut Findings) -> NatsTls {
-    let certificate = path(raw::NATS_TLS_CERT, &raw.nats_tls_cert, findings);
-    let key = path(raw::NATS_TLS_KEY, &raw.nats_tls_key, findings);
-    let identity = both((raw::NATS_TLS_CERT, certificate), (raw::NATS_TLS_KEY, key), findings);
-    let ca = path(raw::NATS_TLS_CA, &raw.nats_tls_ca, findings);
+    let certificate = path(names::NATS_TLS_CERT, &raw.nats_tls_cert, findings);
+    let key = path(names::NATS_TLS_KEY, &raw.nats_tls_key, findings);
+    let identity = both((names::NATS_TLS_CERT, certificate), (names::NATS_TLS_KEY, key), findings);
+    let ca = path(names::NATS_TLS_CA, &raw.nats_tls_ca, findings);
     let required = Check::new(findings)
-        .read(raw::NATS_TLS_REQUIRED, &raw.nats_tls_required, parse_switch, SWITCH)
+        .read(names::NATS_TLS_REQUIRED, &raw.nats_tls_required, parse_switch, SWITCH)
         .unwrap_or(false);
     NatsTls { required, ca, identity }
 }

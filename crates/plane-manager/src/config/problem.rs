@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::raw::{NATS_AUTH_NKEY, NATS_AUTH_PASSWORD, NATS_AUTH_TOKEN, NATS_SERVER, REQUEST_PLANE};
+use super::names::{NATS_AUTH_NKEY, NATS_AUTH_PASSWORD, NATS_AUTH_TOKEN, NATS_SERVER, REQUEST_PLANE};
 
 pub(super) const MODES: &str = "tcp or nats";
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::names::{self, KNOWN, REQUEST_PLANE, TCP_SHRINK_MESSAGE_SIZE};
 use super::problem::{ConfigProblem, ConfigWarning, Findings};
 
 /// Left out of the names of fields.
@@ -12,7 +13,7 @@ const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// Whoever writes a name that begins so means one of ours.
 const OURS: [&str; 2] = ["DYN_TCP_", "DYN_NATS_"];
 
-macro_rules! variables {
+macro_rules! fields {
     ($($field:ident $constant:ident = $name:literal;)*) => {
         /// The variables that are set to something; each field is the name without `DYN_`, in lower case.
         #[derive(Debug, Default, Deserialize)]
@@ -22,53 +23,10 @@ macro_rules! variables {
             #[serde(skip)]
             pub(super) xdg_runtime_dir: Option<String>,
         }
-
-        $(pub(crate) const $constant: &str = $name;)*
-
-        /// Every variable that is read.
-        pub(super) const KNOWN: &[&str] = &[$($constant),*];
     };
 }
 
-variables! {
-    request_plane REQUEST_PLANE = "DYN_REQUEST_PLANE";
-    tcp_rpc_host TCP_RPC_HOST = "DYN_TCP_RPC_HOST";
-    tcp_rpc_port TCP_RPC_PORT = "DYN_TCP_RPC_PORT";
-    tcp_max_message_size TCP_MAX_MESSAGE_SIZE = "DYN_TCP_MAX_MESSAGE_SIZE";
-    tcp_shrink_message_size TCP_SHRINK_MESSAGE_SIZE = "DYN_TCP_SHRINK_MESSAGE_SIZE";
-    tcp_request_timeout TCP_REQUEST_TIMEOUT = "DYN_TCP_REQUEST_TIMEOUT";
-    tcp_pool_size TCP_POOL_SIZE = "DYN_TCP_POOL_SIZE";
-    tcp_connect_timeout TCP_CONNECT_TIMEOUT = "DYN_TCP_CONNECT_TIMEOUT";
-    tcp_channel_buffer TCP_CHANNEL_BUFFER = "DYN_TCP_CHANNEL_BUFFER";
-    nats_server NATS_SERVER = "NATS_SERVER";
-    nats_auth_username NATS_AUTH_USERNAME = "NATS_AUTH_USERNAME";
-    nats_auth_password NATS_AUTH_PASSWORD = "NATS_AUTH_PASSWORD";
-    nats_auth_token NATS_AUTH_TOKEN = "NATS_AUTH_TOKEN";
-    nats_auth_nkey NATS_AUTH_NKEY = "NATS_AUTH_NKEY";
-    nats_auth_credentials_file NATS_AUTH_CREDENTIALS_FILE = "NATS_AUTH_CREDENTIALS_FILE";
-    nats_tls_required NATS_TLS_REQUIRED = "NATS_TLS_REQUIRED";
-    nats_tls_ca NATS_TLS_CA = "NATS_TLS_CA";
-    nats_tls_cert NATS_TLS_CERT = "NATS_TLS_CERT";
-    nats_tls_key NATS_TLS_KEY = "NATS_TLS_KEY";
-    nats_prefix NATS_PREFIX = "DYN_NATS_PREFIX";
-    nats_inbox_prefix NATS_INBOX_PREFIX = "DYN_NATS_INBOX_PREFIX";
-    nats_max_message_size NATS_MAX_MESSAGE_SIZE = "DYN_NATS_MAX_MESSAGE_SIZE";
-    nats_chunking NATS_CHUNKING = "DYN_NATS_CHUNKING";
-    nats_request_timeout NATS_REQUEST_TIMEOUT = "DYN_NATS_REQUEST_TIMEOUT";
-    nats_connect_timeout NATS_CONNECT_TIMEOUT = "DYN_NATS_CONNECT_TIMEOUT";
-    nats_delivery NATS_DELIVERY = "DYN_NATS_DELIVERY";
-    nats_store_max_bytes NATS_STORE_MAX_BYTES = "DYN_NATS_STORE_MAX_BYTES";
-    nats_store_max_age NATS_STORE_MAX_AGE = "DYN_NATS_STORE_MAX_AGE";
-    nats_store_replicas NATS_STORE_REPLICAS = "DYN_NATS_STORE_REPLICAS";
-    nats_duplicate_window NATS_DUPLICATE_WINDOW = "DYN_NATS_DUPLICATE_WINDOW";
-    nats_max_attempts NATS_MAX_ATTEMPTS = "DYN_NATS_MAX_ATTEMPTS";
-    nats_retry_delay NATS_RETRY_DELAY = "DYN_NATS_RETRY_DELAY";
-    discovery_backend DISCOVERY_BACKEND = "DYN_DISCOVERY_BACKEND";
-    static_instances STATIC_INSTANCES = "DYN_STATIC_INSTANCES";
-    discovery_dir DISCOVERY_DIR = "DYN_DISCOVERY_DIR";
-    nats_bucket NATS_BUCKET = "DYN_NATS_BUCKET";
-    nats_instance_ttl NATS_INSTANCE_TTL = "DYN_NATS_INSTANCE_TTL";
-}
+names::with_variables!(fields);
 
 impl Raw {
     /// Keeps the known variables that are not empty; an unknown one that looks like ours is a warning.

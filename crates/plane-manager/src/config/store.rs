@@ -4,8 +4,9 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::check::Check;
+use super::names;
 use super::problem::{ConfigWarning, Findings};
-use super::raw::{self, Raw};
+use super::raw::Raw;
 use super::values::{parse_duration, parse_size};
 
 const MIB: u64 = 1024 * 1024;
@@ -55,21 +56,21 @@ impl StoreSettings {
             _ => None,
         };
         let accepted = "core or jetstream, in upper or lower case";
-        let is_stored = Check::new(findings).read(raw::NATS_DELIVERY, &raw.nats_delivery, delivery, accepted);
+        let is_stored = Check::new(findings).read(names::NATS_DELIVERY, &raw.nats_delivery, delivery, accepted);
         let settings = Self::read(raw, &mut Check::new(findings));
         if is_stored == Some(true) {
             return Some(settings);
         }
         for (variable, value) in [
-            (raw::NATS_STORE_MAX_BYTES, &raw.nats_store_max_bytes),
-            (raw::NATS_STORE_MAX_AGE, &raw.nats_store_max_age),
-            (raw::NATS_STORE_REPLICAS, &raw.nats_store_replicas),
-            (raw::NATS_DUPLICATE_WINDOW, &raw.nats_duplicate_window),
-            (raw::NATS_MAX_ATTEMPTS, &raw.nats_max_attempts),
-            (raw::NATS_RETRY_DELAY, &raw.nats_retry_delay),
+            (names::NATS_STORE_MAX_BYTES, &raw.nats_store_max_bytes),
+            (names::NATS_STORE_MAX_AGE, &raw.nats_store_max_age),
+            (names::NATS_STORE_REPLICAS, &raw.nats_store_replicas),
+            (names::NATS_DUPLICATE_WINDOW, &raw.nats_duplicate_window),
+            (names::NATS_MAX_ATTEMPTS, &raw.nats_max_attempts),
+            (names::NATS_RETRY_DELAY, &raw.nats_retry_delay),
         ] {
             if value.is_some() {
-                findings.warn(ConfigWarning::Unused { variable, unless: raw::NATS_DELIVERY, needed: "jetstream" });
+                findings.warn(ConfigWarning::Unused { variable, unless: names::NATS_DELIVERY, needed: "jetstream" });
             }
         }
         None
@@ -79,7 +80,7 @@ impl StoreSettings {
         let default = Self::default();
         let bytes = |text: &str| parse_size(text).and_then(|bytes| u64::try_from(bytes).ok());
         let max_age = check
-            .ranged(raw::NATS_STORE_MAX_AGE, &raw.nats_store_max_age, parse_duration, AGES, AGE)
+            .ranged(names::NATS_STORE_MAX_AGE, &raw.nats_store_max_age, parse_duration, AGES, AGE)
             .unwrap_or(default.max_age);
         let window =
             format!("1s to DYN_NATS_STORE_MAX_AGE ({} s), as seconds or with a unit (90s, 2m)", max_age.as_secs());
@@ -87,7 +88,7 @@ impl StoreSettings {
         Self {
             max_bytes: check
                 .ranged(
-                    raw::NATS_STORE_MAX_BYTES,
+                    names::NATS_STORE_MAX_BYTES,
                     &raw.nats_store_max_bytes,
                     bytes,
                     MIB..=1 << 50,
@@ -96,14 +97,14 @@ impl StoreSettings {
                 .unwrap_or(default.max_bytes),
             max_age,
             replicas: check
-                .ranged(raw::NATS_STORE_REPLICAS, &raw.nats_store_replicas, |text| text.parse().ok(), 1..=5, "1 to 5")
+                .ranged(names::NATS_STORE_REPLICAS, &raw.nats_store_replicas, |text| text.parse().ok(), 1..=5, "1 to 5")
                 .unwrap_or(default.replicas),
             duplicate_window: check
-                .ranged(raw::NATS_DUPLICATE_WINDOW, &raw.nats_duplicate_window, parse_duration, windows, &window)
+                .ranged(names::NATS_DUPLICATE_WINDOW, &raw.nats_duplicate_window, parse_duration, windows, &window)
                 .unwrap_or(default.duplicate_window.min(max_age)),
             max_attempts: check
                 .ranged(
-                    raw::NATS_MAX_ATTEMPTS,
+                    names::NATS_MAX_ATTEMPTS,
                     &raw.nats_max_attempts,
                     |text| text.parse().ok(),
                     1..=1_000,
@@ -112,7 +113,7 @@ impl StoreSettings {
                 .unwrap_or(default.max_attempts),
             retry_delay: check
                 .ranged(
-                    raw::NATS_RETRY_DELAY,
+                    names::NATS_RETRY_DELAY,
                     &raw.nats_retry_delay,
                     parse_duration,
                     Duration::from_millis(1)..=Duration::from_secs(1_200),

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::check::{Check, TIMEOUT, TIMEOUTS};
 use super::host::RpcHost;
+use super::names;
 use super::problem::Findings;
-use super::raw::{self, Raw};
+use super::raw::Raw;
 use super::values::{parse_duration, parse_size};
 
 const MIB: usize = 1024 * 1024;
@@ -57,17 +58,17 @@ impl TcpSettings {
         let default = Self::default();
         let mut check = Check::new(findings);
         let max_message_size = check
-            .ranged(raw::TCP_MAX_MESSAGE_SIZE, &raw.tcp_max_message_size, parse_size, 1..=1024 * MIB, MAX_SIZE)
+            .ranged(names::TCP_MAX_MESSAGE_SIZE, &raw.tcp_max_message_size, parse_size, 1..=1024 * MIB, MAX_SIZE)
             .unwrap_or(default.max_message_size);
         let shrink_accepted = format!("0 bytes to DYN_TCP_MAX_MESSAGE_SIZE ({max_message_size} bytes)");
         let count = |text: &str| text.parse::<usize>().ok();
         Self {
             host: check
-                .read(raw::TCP_RPC_HOST, &raw.tcp_rpc_host, RpcHost::parse, RpcHost::ACCEPTED)
+                .read(names::TCP_RPC_HOST, &raw.tcp_rpc_host, RpcHost::parse, RpcHost::ACCEPTED)
                 .unwrap_or(default.host),
             port: check
                 .read(
-                    raw::TCP_RPC_PORT,
+                    names::TCP_RPC_PORT,
                     &raw.tcp_rpc_port,
                     |text| text.parse().ok(),
                     "a port of 1 to 65535, or 0 for one that the system chooses",
@@ -76,7 +77,7 @@ impl TcpSettings {
             max_message_size,
             shrink_message_size: check
                 .ranged(
-                    raw::TCP_SHRINK_MESSAGE_SIZE,
+                    names::TCP_SHRINK_MESSAGE_SIZE,
                     &raw.tcp_shrink_message_size,
                     parse_size,
                     0..=max_message_size,
@@ -84,16 +85,22 @@ impl TcpSettings {
                 )
                 .unwrap_or(default.shrink_message_size.min(max_message_size)),
             request_timeout: check
-                .ranged(raw::TCP_REQUEST_TIMEOUT, &raw.tcp_request_timeout, parse_duration, TIMEOUTS, TIMEOUT)
+                .ranged(names::TCP_REQUEST_TIMEOUT, &raw.tcp_request_timeout, parse_duration, TIMEOUTS, TIMEOUT)
                 .unwrap_or(default.request_timeout),
             pool_size: check
-                .ranged(raw::TCP_POOL_SIZE, &raw.tcp_pool_size, count, 1..=10_000, "1 to 10000 connections")
+                .ranged(names::TCP_POOL_SIZE, &raw.tcp_pool_size, count, 1..=10_000, "1 to 10000 connections")
                 .unwrap_or(default.pool_size),
             connect_timeout: check
-                .ranged(raw::TCP_CONNECT_TIMEOUT, &raw.tcp_connect_timeout, parse_duration, TIMEOUTS, TIMEOUT)
+                .ranged(names::TCP_CONNECT_TIMEOUT, &raw.tcp_connect_timeout, parse_duration, TIMEOUTS, TIMEOUT)
                 .unwrap_or(default.connect_timeout),
             channel_buffer: check
-                .ranged(raw::TCP_CHANNEL_BUFFER, &raw.tcp_channel_buffer, count, 1..=1_000_000, "1 to 1000000 requests")
+                .ranged(
+                    names::TCP_CHANNEL_BUFFER,
+                    &raw.tcp_channel_buffer,
+                    count,
+                    1..=1_000_000,
+                    "1 to 1000000 requests",
+                )
                 .unwrap_or(default.channel_buffer),
         }
     }

@@ -51,7 +51,7 @@ fn an_empty_environment_gives_the_defaults() {
 
 #[test]
 fn an_empty_value_is_unset() {
-    let vars: Vec<(&str, &str)> = raw::KNOWN.iter().map(|name| (*name, " ")).collect();
+    let vars: Vec<(&str, &str)> = names::KNOWN.iter().map(|name| (*name, " ")).collect();
     assert_eq!(read(&vars).unwrap(), Config::default());
 }
 
@@ -86,36 +86,36 @@ fn tcp_rpc_host() {
         ("[::1]", address("::1")),
         ("eth0", RpcHost::Interface("eth0".to_owned())),
     ] {
-        assert_eq!(tcp(raw::TCP_RPC_HOST, value).host, host);
+        assert_eq!(tcp(names::TCP_RPC_HOST, value).host, host);
     }
-    refused(raw::TCP_RPC_HOST, &["10.0.0.256", "10.0.0.1:9000", "http://x", "a b"]);
+    refused(names::TCP_RPC_HOST, &["10.0.0.256", "10.0.0.1:9000", "http://x", "a b"]);
 }
 
 #[test]
 fn tcp_rpc_port() {
-    assert_eq!(tcp(raw::TCP_RPC_PORT, "9000").port, 9000);
-    assert_eq!(tcp(raw::TCP_RPC_PORT, "0").port, 0);
-    refused(raw::TCP_RPC_PORT, &["99999", "-1", "http", "90.5"]);
+    assert_eq!(tcp(names::TCP_RPC_PORT, "9000").port, 9000);
+    assert_eq!(tcp(names::TCP_RPC_PORT, "0").port, 0);
+    refused(names::TCP_RPC_PORT, &["99999", "-1", "http", "90.5"]);
 }
 
 #[test]
 fn tcp_max_message_size() {
     for (value, bytes) in [("1", 1), ("33554432", 32 * MIB), ("64MiB", 64 * MIB), ("64mb", 64_000_000), ("1g", 1 << 30)]
     {
-        assert_eq!(tcp(raw::TCP_MAX_MESSAGE_SIZE, value).max_message_size, bytes);
+        assert_eq!(tcp(names::TCP_MAX_MESSAGE_SIZE, value).max_message_size, bytes);
     }
-    refused(raw::TCP_MAX_MESSAGE_SIZE, &["0", "many", "-1", "2GiB", "1.5MiB", "99999999999999999999"]);
+    refused(names::TCP_MAX_MESSAGE_SIZE, &["0", "many", "-1", "2GiB", "1.5MiB", "99999999999999999999"]);
 }
 
 #[test]
 fn tcp_shrink_message_size() {
-    assert_eq!(tcp(raw::TCP_SHRINK_MESSAGE_SIZE, "0").shrink_message_size, 0);
-    assert_eq!(tcp(raw::TCP_SHRINK_MESSAGE_SIZE, "32MiB").shrink_message_size, 32 * MIB);
-    refused(raw::TCP_SHRINK_MESSAGE_SIZE, &["33MiB", "some", "-1"]);
+    assert_eq!(tcp(names::TCP_SHRINK_MESSAGE_SIZE, "0").shrink_message_size, 0);
+    assert_eq!(tcp(names::TCP_SHRINK_MESSAGE_SIZE, "32MiB").shrink_message_size, 32 * MIB);
+    refused(names::TCP_SHRINK_MESSAGE_SIZE, &["33MiB", "some", "-1"]);
     // The default follows a lower maximum; an explicit value above it is refused.
-    assert_eq!(tcp(raw::TCP_MAX_MESSAGE_SIZE, "1MiB").shrink_message_size, MIB);
-    let error = read(&[(raw::TCP_MAX_MESSAGE_SIZE, "1MiB"), (raw::TCP_SHRINK_MESSAGE_SIZE, "2MiB")]).unwrap_err();
-    assert_eq!(error.problems()[0].variable(), raw::TCP_SHRINK_MESSAGE_SIZE);
+    assert_eq!(tcp(names::TCP_MAX_MESSAGE_SIZE, "1MiB").shrink_message_size, MIB);
+    let error = read(&[(names::TCP_MAX_MESSAGE_SIZE, "1MiB"), (names::TCP_SHRINK_MESSAGE_SIZE, "2MiB")]).unwrap_err();
+    assert_eq!(error.problems()[0].variable(), names::TCP_SHRINK_MESSAGE_SIZE);
 }
 
 #[test]
@@ -124,22 +124,22 @@ fn tcp_timeouts() {
         [("10", 10_000), ("0.5", 500), ("500ms", 500), ("3S", 3_000), ("2m", 120_000), ("1h", 3_600_000)]
     {
         let expected = Duration::from_millis(millis);
-        assert_eq!(tcp(raw::TCP_REQUEST_TIMEOUT, value).request_timeout, expected);
-        assert_eq!(tcp(raw::TCP_CONNECT_TIMEOUT, value).connect_timeout, expected);
+        assert_eq!(tcp(names::TCP_REQUEST_TIMEOUT, value).request_timeout, expected);
+        assert_eq!(tcp(names::TCP_CONNECT_TIMEOUT, value).connect_timeout, expected);
     }
-    for name in [raw::TCP_REQUEST_TIMEOUT, raw::TCP_CONNECT_TIMEOUT] {
+    for name in [names::TCP_REQUEST_TIMEOUT, names::TCP_CONNECT_TIMEOUT] {
         refused(name, &["0", "-1", "soon", "2h", "0.0001", "10 apples", "18446744073709551615"]);
     }
 }
 
 #[test]
 fn tcp_pool_size_and_channel_buffer() {
-    assert_eq!(tcp(raw::TCP_POOL_SIZE, "1").pool_size, 1);
-    assert_eq!(tcp(raw::TCP_POOL_SIZE, "10000").pool_size, 10_000);
-    refused(raw::TCP_POOL_SIZE, &["0", "10001", "-1", "few"]);
-    assert_eq!(tcp(raw::TCP_CHANNEL_BUFFER, "1").channel_buffer, 1);
-    assert_eq!(tcp(raw::TCP_CHANNEL_BUFFER, "1000000").channel_buffer, 1_000_000);
-    refused(raw::TCP_CHANNEL_BUFFER, &["0", "1000001", "1k"]);
+    assert_eq!(tcp(names::TCP_POOL_SIZE, "1").pool_size, 1);
+    assert_eq!(tcp(names::TCP_POOL_SIZE, "10000").pool_size, 10_000);
+    refused(names::TCP_POOL_SIZE, &["0", "10001", "-1", "few"]);
+    assert_eq!(tcp(names::TCP_CHANNEL_BUFFER, "1").channel_buffer, 1);
+    assert_eq!(tcp(names::TCP_CHANNEL_BUFFER, "1000000").channel_buffer, 1_000_000);
+    refused(names::TCP_CHANNEL_BUFFER, &["0", "1000001", "1k"]);
 }
 
 /// What the variables accept, the transport accepts, to both ends of each range.
@@ -147,20 +147,20 @@ fn tcp_pool_size_and_channel_buffer() {
 #[test]
 fn the_transport_takes_what_is_accepted() {
     let lowest = [
-        (raw::TCP_MAX_MESSAGE_SIZE, "1"),
-        (raw::TCP_SHRINK_MESSAGE_SIZE, "0"),
-        (raw::TCP_REQUEST_TIMEOUT, "1ms"),
-        (raw::TCP_CONNECT_TIMEOUT, "1ms"),
-        (raw::TCP_POOL_SIZE, "1"),
-        (raw::TCP_CHANNEL_BUFFER, "1"),
+        (names::TCP_MAX_MESSAGE_SIZE, "1"),
+        (names::TCP_SHRINK_MESSAGE_SIZE, "0"),
+        (names::TCP_REQUEST_TIMEOUT, "1ms"),
+        (names::TCP_CONNECT_TIMEOUT, "1ms"),
+        (names::TCP_POOL_SIZE, "1"),
+        (names::TCP_CHANNEL_BUFFER, "1"),
     ];
     let highest = [
-        (raw::TCP_MAX_MESSAGE_SIZE, "1GiB"),
-        (raw::TCP_SHRINK_MESSAGE_SIZE, "1GiB"),
-        (raw::TCP_REQUEST_TIMEOUT, "1h"),
-        (raw::TCP_CONNECT_TIMEOUT, "1h"),
-        (raw::TCP_POOL_SIZE, "10000"),
-        (raw::TCP_CHANNEL_BUFFER, "1000000"),
+        (names::TCP_MAX_MESSAGE_SIZE, "1GiB"),
+        (names::TCP_SHRINK_MESSAGE_SIZE, "1GiB"),
+        (names::TCP_REQUEST_TIMEOUT, "1h"),
+        (names::TCP_CONNECT_TIMEOUT, "1h"),
+        (names::TCP_POOL_SIZE, "10000"),
+        (names::TCP_CHANNEL_BUFFER, "1000000"),
     ];
     for vars in [&[][..], &lowest, &highest] {
         let settings = read(vars).unwrap().tcp;
@@ -200,33 +200,33 @@ fn nats_server() {
 #[test]
 fn nats_credentials() {
     let credentials = |vars| nats(vars).credentials;
-    let user = [(raw::NATS_AUTH_USERNAME, "ann"), (raw::NATS_AUTH_PASSWORD, "secret")];
+    let user = [(names::NATS_AUTH_USERNAME, "ann"), (names::NATS_AUTH_PASSWORD, "secret")];
     let expected = NatsCredentials::UserPassword { user: "ann".to_owned(), password: "secret".to_owned() };
     assert_eq!(credentials(&user), expected);
-    assert_eq!(credentials(&[(raw::NATS_AUTH_TOKEN, "t")]), NatsCredentials::Token("t".to_owned()));
-    assert_eq!(credentials(&[(raw::NATS_AUTH_NKEY, "SU")]), NatsCredentials::Nkey("SU".to_owned()));
-    let file = [(raw::NATS_AUTH_CREDENTIALS_FILE, "/etc/nats.creds")];
+    assert_eq!(credentials(&[(names::NATS_AUTH_TOKEN, "t")]), NatsCredentials::Token("t".to_owned()));
+    assert_eq!(credentials(&[(names::NATS_AUTH_NKEY, "SU")]), NatsCredentials::Nkey("SU".to_owned()));
+    let file = [(names::NATS_AUTH_CREDENTIALS_FILE, "/etc/nats.creds")];
     assert_eq!(credentials(&file), NatsCredentials::File("/etc/nats.creds".into()));
-    refused(raw::NATS_AUTH_CREDENTIALS_FILE, &["nats.creds"]);
-    let alone = read(&[(raw::NATS_AUTH_USERNAME, "ann")]).unwrap_err();
-    assert_eq!(alone.problems()[0].variable(), raw::NATS_AUTH_USERNAME);
+    refused(names::NATS_AUTH_CREDENTIALS_FILE, &["nats.creds"]);
+    let alone = read(&[(names::NATS_AUTH_USERNAME, "ann")]).unwrap_err();
+    assert_eq!(alone.problems()[0].variable(), names::NATS_AUTH_USERNAME);
     // Which one counts would be a guess.
-    let error = read(&[user[0], user[1], (raw::NATS_AUTH_TOKEN, "t")]).unwrap_err();
-    assert_eq!(error.problems()[0].variable(), raw::NATS_AUTH_TOKEN);
+    let error = read(&[user[0], user[1], (names::NATS_AUTH_TOKEN, "t")]).unwrap_err();
+    assert_eq!(error.problems()[0].variable(), names::NATS_AUTH_TOKEN);
 }
 
 #[test]
 fn nats_secrets_are_not_shown() {
     let secret = "hunter2";
     for vars in [
-        &[(raw::NATS_AUTH_PASSWORD, secret)][..],
-        &[(raw::NATS_AUTH_TOKEN, secret), (raw::NATS_AUTH_NKEY, secret)],
+        &[(names::NATS_AUTH_PASSWORD, secret)][..],
+        &[(names::NATS_AUTH_TOKEN, secret), (names::NATS_AUTH_NKEY, secret)],
         &[(NATS_SERVER, "nats://ann:hunter2@h:0, ann:hunter2@h:0")],
     ] {
         let error = read(vars).unwrap_err();
         assert!(!format!("{error} {error:?}").contains(secret), "{error}");
     }
-    for vars in [(raw::NATS_AUTH_TOKEN, secret), (NATS_SERVER, "nats://ann:hunter2@h:1")] {
+    for vars in [(names::NATS_AUTH_TOKEN, secret), (NATS_SERVER, "nats://ann:hunter2@h:1")] {
         let config = read(&[vars]).unwrap();
         assert!(!format!("{config:?}").contains(secret));
     }
@@ -235,61 +235,61 @@ fn nats_secrets_are_not_shown() {
 #[test]
 fn nats_tls() {
     let vars = [
-        (raw::NATS_TLS_REQUIRED, "True"),
-        (raw::NATS_TLS_CA, "/ca.pem"),
-        (raw::NATS_TLS_CERT, "/c.pem"),
-        (raw::NATS_TLS_KEY, "/k.pem"),
+        (names::NATS_TLS_REQUIRED, "True"),
+        (names::NATS_TLS_CA, "/ca.pem"),
+        (names::NATS_TLS_CERT, "/c.pem"),
+        (names::NATS_TLS_KEY, "/k.pem"),
     ];
     let identity = Some(("/c.pem".into(), "/k.pem".into()));
     assert_eq!(nats(&vars).tls, NatsTls { required: true, ca: Some("/ca.pem".into()), identity });
-    refused(raw::NATS_TLS_REQUIRED, &["maybe", "2"]);
-    refused(raw::NATS_TLS_CA, &["ca.pem"]);
-    for name in [raw::NATS_TLS_CERT, raw::NATS_TLS_KEY] {
+    refused(names::NATS_TLS_REQUIRED, &["maybe", "2"]);
+    refused(names::NATS_TLS_CA, &["ca.pem"]);
+    for name in [names::NATS_TLS_CERT, names::NATS_TLS_KEY] {
         assert_eq!(read(&[(name, "/alone.pem")]).unwrap_err().problems()[0].variable(), name);
     }
 }
 
 #[test]
 fn nats_subjects_and_limits() {
-    assert_eq!(nats(&[(raw::NATS_PREFIX, "team-a.plane")]).prefix, "team-a.plane");
-    assert_eq!(nats(&[(raw::NATS_INBOX_PREFIX, "_INBOX_ann")]).inbox_prefix, "_INBOX_ann");
-    for name in [raw::NATS_PREFIX, raw::NATS_INBOX_PREFIX] {
+    assert_eq!(nats(&[(names::NATS_PREFIX, "team-a.plane")]).prefix, "team-a.plane");
+    assert_eq!(nats(&[(names::NATS_INBOX_PREFIX, "_INBOX_ann")]).inbox_prefix, "_INBOX_ann");
+    for name in [names::NATS_PREFIX, names::NATS_INBOX_PREFIX] {
         refused(name, &["a.*", ">", "a..b", ".a", "a b", "$SYS", "a.b.c.d.e.f.g.h.i"]);
     }
-    assert_eq!(nats(&[(raw::NATS_MAX_MESSAGE_SIZE, "64MiB")]).max_message_size, 64 * MIB);
-    refused(raw::NATS_MAX_MESSAGE_SIZE, &["0", "65MiB", "big"]);
-    assert!(!nats(&[(raw::NATS_CHUNKING, "off")]).chunking);
-    refused(raw::NATS_CHUNKING, &["sometimes"]);
-    assert_eq!(nats(&[(raw::NATS_REQUEST_TIMEOUT, "500ms")]).request_timeout, Duration::from_millis(500));
-    assert_eq!(nats(&[(raw::NATS_CONNECT_TIMEOUT, "1")]).connect_timeout, Duration::from_secs(1));
-    for name in [raw::NATS_REQUEST_TIMEOUT, raw::NATS_CONNECT_TIMEOUT] {
+    assert_eq!(nats(&[(names::NATS_MAX_MESSAGE_SIZE, "64MiB")]).max_message_size, 64 * MIB);
+    refused(names::NATS_MAX_MESSAGE_SIZE, &["0", "65MiB", "big"]);
+    assert!(!nats(&[(names::NATS_CHUNKING, "off")]).chunking);
+    refused(names::NATS_CHUNKING, &["sometimes"]);
+    assert_eq!(nats(&[(names::NATS_REQUEST_TIMEOUT, "500ms")]).request_timeout, Duration::from_millis(500));
+    assert_eq!(nats(&[(names::NATS_CONNECT_TIMEOUT, "1")]).connect_timeout, Duration::from_secs(1));
+    for name in [names::NATS_REQUEST_TIMEOUT, names::NATS_CONNECT_TIMEOUT] {
         refused(name, &["0", "soon", "2h"]);
     }
 }
 
 #[test]
 fn nats_delivery() {
-    assert_eq!(nats(&[(raw::NATS_DELIVERY, "Core")]).store, None);
-    assert_eq!(nats(&[(raw::NATS_DELIVERY, "JetStream")]).store, Some(StoreSettings::default()));
-    refused(raw::NATS_DELIVERY, &["durable", "jetstream,core"]);
-    let stored = |vars: &[(&str, &str)]| nats(&[&[(raw::NATS_DELIVERY, "jetstream")], vars].concat()).store.unwrap();
-    assert_eq!(stored(&[(raw::NATS_STORE_MAX_BYTES, "2TiB")]).max_bytes, 2 << 40);
-    assert_eq!(stored(&[(raw::NATS_STORE_MAX_AGE, "12h")]).max_age, Duration::from_secs(43_200));
-    assert_eq!(stored(&[(raw::NATS_STORE_REPLICAS, "3")]).replicas, 3);
-    assert_eq!(stored(&[(raw::NATS_DUPLICATE_WINDOW, "10m")]).duplicate_window, Duration::from_secs(600));
+    assert_eq!(nats(&[(names::NATS_DELIVERY, "Core")]).store, None);
+    assert_eq!(nats(&[(names::NATS_DELIVERY, "JetStream")]).store, Some(StoreSettings::default()));
+    refused(names::NATS_DELIVERY, &["durable", "jetstream,core"]);
+    let stored = |vars: &[(&str, &str)]| nats(&[&[(names::NATS_DELIVERY, "jetstream")], vars].concat()).store.unwrap();
+    assert_eq!(stored(&[(names::NATS_STORE_MAX_BYTES, "2TiB")]).max_bytes, 2 << 40);
+    assert_eq!(stored(&[(names::NATS_STORE_MAX_AGE, "12h")]).max_age, Duration::from_secs(43_200));
+    assert_eq!(stored(&[(names::NATS_STORE_REPLICAS, "3")]).replicas, 3);
+    assert_eq!(stored(&[(names::NATS_DUPLICATE_WINDOW, "10m")]).duplicate_window, Duration::from_secs(600));
     // The default follows a lower age.
-    assert_eq!(stored(&[(raw::NATS_STORE_MAX_AGE, "60")]).duplicate_window, Duration::from_secs(60));
-    assert_eq!(stored(&[(raw::NATS_MAX_ATTEMPTS, "1")]).max_attempts, 1);
-    assert_eq!(stored(&[(raw::NATS_RETRY_DELAY, "50ms")]).retry_delay, Duration::from_millis(50));
-    refused(raw::NATS_STORE_MAX_BYTES, &["1", "2000TiB", "lots"]);
-    refused(raw::NATS_STORE_MAX_AGE, &["0", "400d", "old"]);
-    refused(raw::NATS_STORE_REPLICAS, &["0", "6", "two"]);
-    refused(raw::NATS_DUPLICATE_WINDOW, &["0", "8d"]);
-    refused(raw::NATS_MAX_ATTEMPTS, &["0", "1001"]);
-    refused(raw::NATS_RETRY_DELAY, &["0", "1h"]);
+    assert_eq!(stored(&[(names::NATS_STORE_MAX_AGE, "60")]).duplicate_window, Duration::from_secs(60));
+    assert_eq!(stored(&[(names::NATS_MAX_ATTEMPTS, "1")]).max_attempts, 1);
+    assert_eq!(stored(&[(names::NATS_RETRY_DELAY, "50ms")]).retry_delay, Duration::from_millis(50));
+    refused(names::NATS_STORE_MAX_BYTES, &["1", "2000TiB", "lots"]);
+    refused(names::NATS_STORE_MAX_AGE, &["0", "400d", "old"]);
+    refused(names::NATS_STORE_REPLICAS, &["0", "6", "two"]);
+    refused(names::NATS_DUPLICATE_WINDOW, &["0", "8d"]);
+    refused(names::NATS_MAX_ATTEMPTS, &["0", "1001"]);
+    refused(names::NATS_RETRY_DELAY, &["0", "1h"]);
     let unused =
-        ConfigWarning::Unused { variable: raw::NATS_MAX_ATTEMPTS, unless: raw::NATS_DELIVERY, needed: "jetstream" };
-    assert_eq!(read(&[(raw::NATS_MAX_ATTEMPTS, "1")]).unwrap().warnings, [unused]);
+        ConfigWarning::Unused { variable: names::NATS_MAX_ATTEMPTS, unless: names::NATS_DELIVERY, needed: "jetstream" };
+    assert_eq!(read(&[(names::NATS_MAX_ATTEMPTS, "1")]).unwrap().warnings, [unused]);
 }
 
 /// What the variables accept, the transport accepts.
@@ -298,31 +298,31 @@ fn nats_delivery() {
 fn nats_takes_what_is_accepted() {
     let all = [
         (NATS_SERVER, "a:4222,tls://ann:x@b,nats://[::1]:4223"),
-        (raw::NATS_AUTH_TOKEN, "t"),
-        (raw::NATS_PREFIX, "a.B_c-1"),
-        (raw::NATS_INBOX_PREFIX, "a.b.c.d.e.f.g.h"),
-        (raw::NATS_MAX_MESSAGE_SIZE, "64MiB"),
-        (raw::NATS_REQUEST_TIMEOUT, "1ms"),
-        (raw::NATS_CONNECT_TIMEOUT, "1ms"),
+        (names::NATS_AUTH_TOKEN, "t"),
+        (names::NATS_PREFIX, "a.B_c-1"),
+        (names::NATS_INBOX_PREFIX, "a.b.c.d.e.f.g.h"),
+        (names::NATS_MAX_MESSAGE_SIZE, "64MiB"),
+        (names::NATS_REQUEST_TIMEOUT, "1ms"),
+        (names::NATS_CONNECT_TIMEOUT, "1ms"),
     ];
     nats(&all).nats_config().unwrap();
-    nats(&[(raw::NATS_MAX_MESSAGE_SIZE, "1")]).nats_config().unwrap();
+    nats(&[(names::NATS_MAX_MESSAGE_SIZE, "1")]).nats_config().unwrap();
     let lowest = ["jetstream", "1MiB", "1s", "1", "1s", "1", "1ms"];
     let highest = ["jetstream", "1024TiB", "366d", "5", "366d", "1000", "20m"];
     for values in [lowest, highest] {
         let names = [
-            raw::NATS_DELIVERY,
-            raw::NATS_STORE_MAX_BYTES,
-            raw::NATS_STORE_MAX_AGE,
-            raw::NATS_STORE_REPLICAS,
-            raw::NATS_DUPLICATE_WINDOW,
-            raw::NATS_MAX_ATTEMPTS,
-            raw::NATS_RETRY_DELAY,
+            names::NATS_DELIVERY,
+            names::NATS_STORE_MAX_BYTES,
+            names::NATS_STORE_MAX_AGE,
+            names::NATS_STORE_REPLICAS,
+            names::NATS_DUPLICATE_WINDOW,
+            names::NATS_MAX_ATTEMPTS,
+            names::NATS_RETRY_DELAY,
         ];
         let vars: Vec<(&str, &str)> = names.into_iter().zip(values).collect();
         nats(&vars).nats_config().unwrap();
     }
-    let stored = nats(&[(raw::NATS_DELIVERY, "jetstream")]).nats_config().unwrap();
+    let stored = nats(&[(names::NATS_DELIVERY, "jetstream")]).nats_config().unwrap();
     let defaults = plane_nats::NatsDelivery::JetStream(plane_nats::StoreConfig::default());
     assert_eq!(stored, plane_nats::NatsConfig::default().delivery(defaults));
     assert_eq!(NatsSettings::default().nats_config().unwrap(), plane_nats::NatsConfig::default());
@@ -332,25 +332,25 @@ fn nats_takes_what_is_accepted() {
 
 #[test]
 fn discovery_backend() {
-    assert_eq!(read(&[(raw::DISCOVERY_BACKEND, "MEM")]).unwrap().discovery, DiscoveryConfig::Mem);
-    let vars = [(raw::DISCOVERY_BACKEND, "File"), (DISCOVERY_DIR, "/some/where")];
+    assert_eq!(read(&[(names::DISCOVERY_BACKEND, "MEM")]).unwrap().discovery, DiscoveryConfig::Mem);
+    let vars = [(names::DISCOVERY_BACKEND, "File"), (DISCOVERY_DIR, "/some/where")];
     let expected = DiscoveryConfig::File { directory: PathBuf::from("/some/where"), private: false };
     assert_eq!(read(&vars).unwrap().discovery, expected);
     let expected = DiscoveryConfig::Nats { bucket: None, ttl: Duration::from_secs(10) };
-    assert_eq!(read(&[(raw::DISCOVERY_BACKEND, "Nats")]).unwrap().discovery, expected);
-    refused(raw::DISCOVERY_BACKEND, &["etcd", "files"]);
+    assert_eq!(read(&[(names::DISCOVERY_BACKEND, "Nats")]).unwrap().discovery, expected);
+    refused(names::DISCOVERY_BACKEND, &["etcd", "files"]);
     // A list is needed.
-    refused(raw::DISCOVERY_BACKEND, &["static"]);
+    refused(names::DISCOVERY_BACKEND, &["static"]);
 }
 
 #[test]
 fn discovery_on_nats() {
     let vars =
-        [(raw::DISCOVERY_BACKEND, "nats"), (raw::NATS_BUCKET, "My_bucket-1"), (raw::NATS_INSTANCE_TTL, "1500ms")];
+        [(names::DISCOVERY_BACKEND, "nats"), (names::NATS_BUCKET, "My_bucket-1"), (names::NATS_INSTANCE_TTL, "1500ms")];
     let expected = DiscoveryConfig::Nats { bucket: Some("My_bucket-1".to_owned()), ttl: Duration::from_millis(1_500) };
     assert_eq!(read(&vars).unwrap().discovery, expected);
-    refused(raw::NATS_BUCKET, &["a.b", "a b", "*", "a/b"]);
-    refused(raw::NATS_INSTANCE_TTL, &["499ms", "61m", "soon", "0"]);
+    refused(names::NATS_BUCKET, &["a.b", "a b", "*", "a/b"]);
+    refused(names::NATS_INSTANCE_TTL, &["499ms", "61m", "soon", "0"]);
 }
 
 #[test]
@@ -373,7 +373,7 @@ fn discovery_dir() {
 #[test]
 fn static_instances() {
     let list = "a.b.c=tcp://10.0.0.1:9000#1f, a.b.d=unix:///run/x.sock ,a.b.c=tcp://[::1]:9000,";
-    let vars = [(raw::DISCOVERY_BACKEND, "static"), (raw::STATIC_INSTANCES, list)];
+    let vars = [(names::DISCOVERY_BACKEND, "static"), (names::STATIC_INSTANCES, list)];
     let DiscoveryConfig::Static(list) = read(&vars).unwrap().discovery else { panic!("not static") };
     let shown: Vec<String> = list
         .iter()
@@ -384,7 +384,7 @@ fn static_instances() {
         ["a.b.c tcp://10.0.0.1:9000 Some(31)", "a.b.d unix:///run/x.sock None", "a.b.c tcp://[::1]:9000 None"]
     );
     refused(
-        raw::STATIC_INSTANCES,
+        names::STATIC_INSTANCES,
         &[
             "a.b.c",
             "a.b=tcp://h:1",
@@ -400,18 +400,18 @@ fn static_instances() {
 #[test]
 fn a_variable_of_another_backend_is_a_warning() {
     let vars = [
-        (raw::STATIC_INSTANCES, "a.b.c=tcp://h:1"),
+        (names::STATIC_INSTANCES, "a.b.c=tcp://h:1"),
         (DISCOVERY_DIR, "/a"),
-        (raw::NATS_BUCKET, "b"),
-        (raw::NATS_INSTANCE_TTL, "1"),
-        (raw::DISCOVERY_BACKEND, "mem"),
+        (names::NATS_BUCKET, "b"),
+        (names::NATS_INSTANCE_TTL, "1"),
+        (names::DISCOVERY_BACKEND, "mem"),
     ];
-    let unused = |variable, needed| ConfigWarning::Unused { variable, unless: raw::DISCOVERY_BACKEND, needed };
+    let unused = |variable, needed| ConfigWarning::Unused { variable, unless: names::DISCOVERY_BACKEND, needed };
     let expected = [
-        unused(raw::STATIC_INSTANCES, "static"),
+        unused(names::STATIC_INSTANCES, "static"),
         unused(DISCOVERY_DIR, "file"),
-        unused(raw::NATS_BUCKET, "nats"),
-        unused(raw::NATS_INSTANCE_TTL, "nats"),
+        unused(names::NATS_BUCKET, "nats"),
+        unused(names::NATS_INSTANCE_TTL, "nats"),
     ];
     assert_eq!(read(&vars).unwrap().warnings, expected);
 }
@@ -420,17 +420,23 @@ fn a_variable_of_another_backend_is_a_warning() {
 fn every_bad_value_is_reported_at_once() {
     let vars = [
         (REQUEST_PLANE, "tpc"),
-        (raw::TCP_RPC_PORT, "99999"),
-        (raw::TCP_MAX_MESSAGE_SIZE, "many"),
-        (raw::TCP_POOL_SIZE, "0"),
-        (raw::DISCOVERY_BACKEND, "etcd"),
-        (raw::TCP_CONNECT_TIMEOUT, "5"),
+        (names::TCP_RPC_PORT, "99999"),
+        (names::TCP_MAX_MESSAGE_SIZE, "many"),
+        (names::TCP_POOL_SIZE, "0"),
+        (names::DISCOVERY_BACKEND, "etcd"),
+        (names::TCP_CONNECT_TIMEOUT, "5"),
     ];
     let error = read(&vars).unwrap_err();
     let named: Vec<&str> = error.problems().iter().map(ConfigProblem::variable).collect();
     assert_eq!(
         named,
-        [REQUEST_PLANE, raw::TCP_MAX_MESSAGE_SIZE, raw::TCP_RPC_PORT, raw::TCP_POOL_SIZE, raw::DISCOVERY_BACKEND]
+        [
+            REQUEST_PLANE,
+            names::TCP_MAX_MESSAGE_SIZE,
+            names::TCP_RPC_PORT,
+            names::TCP_POOL_SIZE,
+            names::DISCOVERY_BACKEND
+        ]
     );
     let text = error.to_string();
     assert!(named.iter().all(|name| text.contains(name)), "{text}");
@@ -439,10 +445,10 @@ fn every_bad_value_is_reported_at_once() {
 #[test]
 fn an_unknown_name_is_a_warning_with_the_nearest_one() {
     for (name, nearest) in [
-        ("DYN_TCP_POOLSIZE", raw::TCP_POOL_SIZE),
-        ("DYN_TCP_PORT", raw::TCP_RPC_PORT),
-        ("DYN_TCP_MAX_MESAGE_SIZE", raw::TCP_MAX_MESSAGE_SIZE),
-        ("DYN_NATS_MAX_MESSAGE", raw::NATS_MAX_MESSAGE_SIZE),
+        ("DYN_TCP_POOLSIZE", names::TCP_POOL_SIZE),
+        ("DYN_TCP_PORT", names::TCP_RPC_PORT),
+        ("DYN_TCP_MAX_MESAGE_SIZE", names::TCP_MAX_MESSAGE_SIZE),
+        ("DYN_NATS_MAX_MESSAGE", names::NATS_MAX_MESSAGE_SIZE),
     ] {
         let expected = ConfigWarning::UnknownVariable { name: name.to_owned(), nearest };
         assert_eq!(read(&[(name, "1")]).unwrap().warnings, [expected]);
@@ -454,7 +460,7 @@ fn an_unknown_name_is_a_warning_with_the_nearest_one() {
 fn hostile_text_is_refused_and_shown_short() {
     let huge = "x".repeat(1 << 20);
     for value in ["\0", "\u{fffd}", "\u{1b}[2J", "x\r\nX: y", &huge] {
-        for name in raw::KNOWN.iter().filter(|name| **name != DISCOVERY_DIR) {
+        for name in names::KNOWN.iter().filter(|name| **name != DISCOVERY_DIR) {
             let Err(error) = read(&[(name, value)]) else { panic!("{name} takes {:?}", &value[..value.len().min(9)]) };
             let text = error.to_string();
             assert!(text.len() < 1024 && !text.contains(['\0', '\u{1b}', '\r']), "{text}");
@@ -466,6 +472,6 @@ fn hostile_text_is_refused_and_shown_short() {
 
 #[test]
 fn the_last_of_two_values_counts() {
-    assert_eq!(read(&[(raw::TCP_RPC_PORT, "1"), (raw::TCP_RPC_PORT, "2")]).unwrap().tcp.port, 2);
-    assert_eq!(read(&[(raw::TCP_RPC_PORT, "1"), (raw::TCP_RPC_PORT, "")]).unwrap().tcp.port, 0);
+    assert_eq!(read(&[(names::TCP_RPC_PORT, "1"), (names::TCP_RPC_PORT, "2")]).unwrap().tcp.port, 2);
+    assert_eq!(read(&[(names::TCP_RPC_PORT, "1"), (names::TCP_RPC_PORT, "")]).unwrap().tcp.port, 0);
 }

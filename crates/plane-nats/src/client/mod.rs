@@ -45,6 +45,7 @@ use self::routes::Routes;
 use crate::connection::{NatsConnection, Outbound, over_limit, over_payload};
 use crate::durable::Store;
 use crate::flow::{DEFAULT_CREDIT, Incoming};
+use crate::secret::secret_token;
 use crate::{head, subject};
 
 /// How long a close waits for what it says to be written.
@@ -72,7 +73,7 @@ impl NatsClient {
     pub fn new(connection: &NatsConnection) -> Self {
         let config = connection.config();
         // Nobody can guess it, so nobody can answer or abort the calls of another.
-        let token = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+        let token = secret_token();
         Self {
             connection: connection.clone(),
             inbox: format!("{}.{token}", config.inbox_prefix),

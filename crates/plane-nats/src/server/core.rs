@@ -22,6 +22,7 @@ use crate::connection::{NatsConnection, Outbound};
 use crate::controls::Controls;
 use crate::flow::{DEFAULT_CREDIT, Incoming};
 use crate::head;
+use crate::secret::secret_token;
 use crate::status::End;
 use crate::subject::{self, Addressed};
 
@@ -288,7 +289,7 @@ impl Core {
     fn call(&self, reply: &Subject, headers: &HeaderMap, canceller: Canceller, incoming: Option<Incoming>) -> Call {
         let given = headers.get(head::REQUEST_ID).map(|id| id.as_str().to_owned());
         let known = given.or_else(|| subject::request_id_of(reply).filter(|id| !self.calls.has(id)));
-        let id = known.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)));
+        let id = known.unwrap_or_else(secret_token);
         let control = subject::control(&self.address, &id).into();
         let credit = head::number(headers, head::CREDIT).unwrap_or(DEFAULT_CREDIT);
         Call::new(reply.clone(), control, canceller, credit, incoming)

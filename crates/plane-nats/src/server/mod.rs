@@ -58,6 +58,7 @@ use self::micro::{Questions, Service};
 use self::worker::{Stores, Worker};
 use crate::connection::NatsConnection;
 use crate::durable::Store;
+use crate::secret::secret;
 use crate::subject;
 
 /// The queue group of every server, so that NATS gives each call to one of them.
@@ -138,7 +139,7 @@ impl NatsServer {
     pub async fn bind(connection: &NatsConnection) -> Result<(Self, ServerDriver), Error> {
         let client = connection.client().await?;
         let config = connection.config();
-        let id = config.server_id.unwrap_or_else(|| fastrand::u64(..));
+        let id = config.server_id.unwrap_or_else(secret);
         let address = subject::server_address(&config.prefix, id);
         let mut denied = connection.denied();
         let own = client.subscribe(format!("{address}.>")).await.map_err(|error| cannot_listen(&address, &error))?;

@@ -15,6 +15,7 @@ use super::stored::{Stored, Verdict};
 use crate::connection::{NatsConnection, Outbound};
 use crate::durable::{Delivered, Word, say};
 use crate::flow::DEFAULT_CREDIT;
+use crate::secret::secret_token;
 use crate::{head, subject};
 
 /// One run of a stored request.
@@ -111,7 +112,7 @@ impl Task {
         let (context, canceller) = Context::new(info);
         let headers = &stored.request.headers;
         // Each run has an ear and a mark of its own, so that no two runs of a request are taken for one.
-        let token = format!("{:032x}", fastrand::u128(..));
+        let token = secret_token();
         let control = subject::control(&parts.address, &token).into();
         let credit = head::number(headers, head::CREDIT).unwrap_or(DEFAULT_CREDIT);
         let attempt = format!("{}.{token}", stored.request.deliveries);
