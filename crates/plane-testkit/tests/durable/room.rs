@@ -31,7 +31,7 @@ async fn a_full_store_refuses_at_once_and_drops_nothing() {
         }
     };
     assert_eq!((refused.kind(), refused.delivery()), (ErrorKind::ResourceExhausted, Delivery::NotExecuted));
-    assert!(refused.message().contains("max_bytes"), "{refused}");
+    assert!(refused.message().contains("DYN_NATS_STORE_MAX_BYTES"), "{refused}");
     let waiting = calls.len();
     assert_eq!(open(&config).await.stats().await.unwrap().stored, waiting as u64);
     let echo = handler_fn(|request: Request, _| async { Ok(Response::new(request.body)) });

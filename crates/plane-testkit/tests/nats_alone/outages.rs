@@ -1,11 +1,9 @@
 //! A NATS server that is killed, frozen and restarted.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use plane_core::{AbortReason, Delivery, ErrorKind, Health, Request, RequestPlaneClient, RequestPlaneServer};
 use plane_testkit::nats::NatsServer as Nats;
-use tokio::sync::watch;
 
 use crate::world::{World, any, config, endpoint, in_time, until_served, until_served_or};
 
@@ -69,61 +67,4 @@ async fn closing_with_the_server_dead_returns() {
     let began = Instant::now();
     world.client.close(Instant::now() + Duration::from_secs(10)).await;
     assert!(began.elapsed() < Duration::from_secs(5));
-}
-
-/// NATS is restarted under load: every call completes or fails typed and in time, nothing has to be started again, and
-/// nothing is left behind.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_restart_under_load_leaves_nothing_behind() {
-    const CALLERS: usize = 32;
-    const ROUNDS: u64 = 5;
-    let mut nats = Nats::start();
-    let world = Arc::new(World::start(config(&nats)).await);
-    let (stop, stopped) = watch::channel(false);
-    let (answered, mut answers) = watch::channel(0_u64);
-    let callers: Vec<_> = (0..CALLERS)
-        .map(|caller| {
-            let (world, stopped, answered) = (world.clone(), stopped.clone(), answered.clone());
-            tokio::spawn(async move {
-                let address = if caller % 2 == 0 { any() } else { world.server.address() };
-                while !*stopped.borrow() {
-                    match in_time(world.echo_at(&address, vec![7; 200 * caller])).await {
-                        Ok(()) => answered.send_modify(|answered| *answered += 1),
-                        Err(error) => {
-                            assert!(
-                                [ErrorKind::Disconnected, ErrorKind::Unavailable].contains(&error.kind()),
-                                "{error:?}"
-                            );
-                            tokio::task::yield_now().await;
-                        }
-                    }
-                }
-            })
-        })
-        .collect();
-    for _ in 0..ROUNDS {
-        let enough = *answers.borrow() + 20 * CALLERS as u64;
-        in_time(answers.wait_for(|answered| *answered >= enough)).await.unwrap();
-        nats.kill();
-        in_time(async {
-            while world.client.health() == Health::Ready {
-                tokio::task::yield_now().await
-            }
-        })
-        .await;
-        nats.restart();
-    }
-    let enough = *answers.borrow() + 20 * CALLERS as u64;
-    in_time(answers.wait_for(|answered| *answered >= enough)).await.unwrap();
-    stop.send(true).unwrap();
-    for caller in callers {
-        caller.await.unwrap();
-    }
-    in_time(async {
-        while world.server.stats().in_flight > 0 {
-            tokio::task::yield_now().await
-        }
-    })
-    .await;
-    assert_eq!(world.client.stats().in_flight, 0);
 }
