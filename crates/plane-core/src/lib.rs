@@ -14,6 +14,7 @@
 //! - `context`, `handler`: what a handler is given and what it is ([`Context`], [`Handler`]).
 //! - `report`: what clients and servers tell of themselves.
 //! - `endpoints`: the table of handlers behind every server: admission, counting, drain.
+//! - `ledger`: the counting of calls behind a client.
 //! - `transport`: the two traits at the transport seam.
 //! - [`typed`]: payloads as values, in MessagePack or JSON.
 //! - [`mem`]: the in-process transport.
@@ -54,6 +55,9 @@ pub use report::{ClientStats, DrainReport, Health, ServerStats};
 
 mod endpoints;
 pub use endpoints::{AdmissionLimits, Admitted, Endpoints, Outcome, Pace, Registration, Tallied, Tally};
+
+mod ledger;
+pub use ledger::{CallCount, Ledger};
 
 mod transport;
 pub use transport::{RequestPlaneClient, RequestPlaneServer};

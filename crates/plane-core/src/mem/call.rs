@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::time::Sleep;
 
-use super::ledger::Count;
 use super::request_body::{Fault, RequestBody, too_large};
 use super::running::{Entry, Running};
 use crate::body::{Body, MessageStream};
@@ -18,6 +17,7 @@ use crate::endpoints::{Admitted, Outcome};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::handler::BoxFuture;
 use crate::headers::{HeaderLimits, Headers, check_headers};
+use crate::ledger::CallCount;
 use crate::message::{Request, Response};
 use crate::status::{Code, Status};
 
@@ -53,12 +53,12 @@ enum Work {
 /// Where the call is counted.
 struct Books {
     admitted: Admitted,
-    count: Count,
+    count: CallCount,
     entries: Option<[Entry; 2]>,
 }
 
 impl Call {
-    pub(super) fn new(request: Request, peer: Arc<Peer>, terms: Terms, admitted: Admitted, count: Count) -> Self {
+    pub(super) fn new(request: Request, peer: Arc<Peer>, terms: Terms, admitted: Admitted, count: CallCount) -> Self {
         let deadline = request.deadline;
         let (context, canceller) = Context::new(CallInfo {
             endpoint: admitted.instance().endpoint.clone(),

@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use super::call::{Call, Terms};
 use super::config::MemConfig;
-use super::ledger::Ledger;
 use super::network::{Listener, MemNetwork};
 use super::request_body::too_large;
 use super::running::Running;
@@ -16,6 +15,7 @@ use crate::endpoints::{Admitted, Outcome};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::handler::BoxFuture;
 use crate::headers::{HeaderLimits, check_headers};
+use crate::ledger::Ledger;
 use crate::message::{Request, Response};
 use crate::report::{ClientStats, DrainReport, Health};
 use crate::transport::RequestPlaneClient;

@@ -10,7 +10,6 @@
 //! # Layout
 //! - `config`: limits and times ([`MemConfig`]).
 //! - `running`: the calls in flight of one side, so that they can be waited for and aborted.
-//! - `ledger`: what a client counts.
 //! - `request_body`: the caller's messages as its handler reads them.
 //! - `call`: one call, from its turn to the end of its answer.
 //! - `network`: which names are served ([`MemNetwork`]).
@@ -20,8 +19,6 @@ mod config;
 pub use config::MemConfig;
 
 mod running;
-
-mod ledger;
 
 mod request_body;
 

@@ -6,12 +6,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use plane_core::{Body, Code, Delivery, Error, ErrorKind, Headers, MessageStream, Outcome, Response};
+use plane_core::{Body, CallCount, Code, Delivery, Error, ErrorKind, Headers, MessageStream, Outcome, Response};
 use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 
 use super::call::{Begun, Call, Next};
-use super::ledger::Count;
 use super::routes::Routes;
 use crate::controls::Controls;
 
@@ -80,11 +79,11 @@ pub(super) struct Answer {
     upload: Option<AbortHandle>,
     trailers: Option<Headers>,
     /// Present until the call has ended.
-    count: Option<Count>,
+    count: Option<CallCount>,
 }
 
 impl Answer {
-    pub(super) fn new(shared: Arc<Shared>, call: Arc<Call>, deadline: Option<Instant>, count: Count) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, call: Arc<Call>, deadline: Option<Instant>, count: CallCount) -> Self {
         Self { shared, call, deadline, timer: None, upload: None, trailers: None, count: Some(count) }
     }
 

@@ -1,6 +1,5 @@
 //! The client ([`NatsClient`]).
 //!
-//! - `ledger`: what was done so far.
 //! - `runs`: which run of a stored request an answer belongs to.
 //! - `call`: one call in flight.
 //! - `routes`: which call an answer belongs to.
@@ -8,8 +7,6 @@
 //! - `upload`: the messages of a request that do not fit its first payload.
 //! - `vigil`: whether the servers that say nothing are still there.
 //! - `stored`: calls that are stored on the way.
-
-mod ledger;
 
 mod runs;
 
@@ -32,7 +29,7 @@ use async_nats::{HeaderMap, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use plane_core::{
-    Address, Body, BoxFuture, ClientStats, Delivery, DrainReport, Error, ErrorKind, Health, Request,
+    Address, Body, BoxFuture, CallCount, ClientStats, Delivery, DrainReport, Error, ErrorKind, Health, Ledger, Request,
     RequestPlaneClient, Response, Transport, check_headers,
 };
 use tokio::sync::{OnceCell, broadcast, oneshot};
@@ -40,7 +37,6 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::answer::{Answer, Shared};
 use self::call::Call;
-use self::ledger::Ledger;
 use self::routes::Routes;
 use crate::connection::{NatsConnection, Outbound, over_limit, over_payload};
 use crate::durable::Store;
@@ -153,7 +149,7 @@ impl NatsClient {
 
     async fn make(&self, address: &Address, request: Request) -> Result<Response, Error> {
         let count = self.ledger.begin();
-        let failed = |count: ledger::Count, error| {
+        let failed = |count: CallCount, error| {
             count.finish(plane_core::Outcome::Failed);
             Err(error)
         };

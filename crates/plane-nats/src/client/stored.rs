@@ -8,13 +8,12 @@ use std::time::{Duration, Instant};
 use async_nats::{HeaderMap, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use plane_core::{Body, Delivery, EndpointId, Error, ErrorKind, Headers, Request, Response, check_token};
+use plane_core::{Body, CallCount, Delivery, EndpointId, Error, ErrorKind, Headers, Request, Response, check_token};
 use tokio::sync::watch;
 
 use super::NatsClient;
 use super::answer::Answer;
 use super::call::Call;
-use super::ledger::Count;
 use crate::connection::over_payload;
 use crate::durable::Store;
 use crate::flow::Incoming;
@@ -62,7 +61,12 @@ fn key(headers: &Headers) -> Result<Option<&str>, Error> {
 
 impl NatsClient {
     /// Stores the request, and waits until its answer begins.
-    pub(super) async fn make_stored(&self, store: &Store, request: Request, count: Count) -> Result<Response, Error> {
+    pub(super) async fn make_stored(
+        &self,
+        store: &Store,
+        request: Request,
+        count: CallCount,
+    ) -> Result<Response, Error> {
         let Request { endpoint, headers, deadline, body, .. } = request;
         let config = self.connection.config();
         let number = self.shared.routes.next_id();
