@@ -4,8 +4,10 @@
 //! - `rust`: what Rust files may say.
 //! - `files`: what is committed, and where.
 //! - `links`: what the documents point at.
+//! - `evidence`: the tests that documents name.
 
 mod crates;
+mod evidence;
 mod files;
 mod links;
 mod rust;
@@ -45,7 +47,7 @@ struct Check {
     run: fn(&[Source]) -> Result<Vec<String>>,
 }
 
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 13] = [
     Check { holds: "plane-tcp and plane-manager without `nats` compile no NATS code", run: crates::no_nats_in_tcp },
     Check { holds: "plane-core has no sockets and no runtime", run: crates::core_is_plain },
     Check { holds: "crates depend downwards only", run: crates::downwards },
@@ -57,6 +59,8 @@ const CHECKS: [Check; 11] = [
     Check { holds: "the top level holds only what belongs there", run: |s| Ok(files::top_level(s)) },
     Check { holds: "no file names a home or work directory", run: |s| Ok(files::private_paths(s)) },
     Check { holds: "links between documents lead somewhere", run: |s| Ok(links::relative(s)) },
+    Check { holds: "each case names a test that is there", run: |s| Ok(evidence::cases(s)) },
+    Check { holds: "each threat names a test that is there", run: |s| Ok(evidence::threats(s)) },
 ];
 
 /// Runs every check and shows everything that was found.
@@ -70,6 +74,10 @@ pub(crate) fn run() -> Result<()> {
             println!("        {finding}");
         }
         broken += usize::from(!found.is_empty());
+    }
+    let open = evidence::open_threats(&sources);
+    if !open.is_empty() {
+        println!("tidy: {} threats are open: {}", open.len(), open.join(" "));
     }
     if broken > 0 {
         bail!("{broken} of {} invariants are broken, see above and ARCHITECTURE.md", CHECKS.len());
