@@ -1,5 +1,6 @@
 //! `plane frontend`
 
+use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,9 @@ pub(super) struct FrontendArgs {
     drain_timeout: Duration,
 }
 
+/// What clients whose answers were broken off may take to read why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 pub(super) async fn run(args: FrontendArgs, manager: &NetworkManager) -> Result<(), Failure> {
     if manager.config().nats.store.is_some() {
         let what = "DYN_NATS_DELIVERY=jetstream stores requests for whoever takes them, and a frontend asks workers of a \
@@ -64,13 +68,20 @@ pub(super) async fn run(args: FrontendArgs, manager: &NetworkManager) -> Result<
     }
     let deadline = Instant::now() + drain_timeout;
     drop(stop);
-    let finish = async {
-        if tokio::time::timeout_at(deadline.into(), serving).await.is_err() {
-            tracing::warn!("requests were still in flight at the end of --drain-timeout");
-        }
-        manager.drain(deadline).await;
-    };
-    signals.unless(finish).await
+    signals.unless(drain(manager, serving, deadline)).await
+}
+
+/// Lets requests in flight finish until `deadline`, then aborts their calls and tells their clients.
+async fn drain(manager: &NetworkManager, mut serving: impl Future<Output = io::Result<()>> + Unpin, deadline: Instant) {
+    let is_late = tokio::time::timeout_at(deadline.into(), &mut serving).await.is_err();
+    if is_late {
+        tracing::warn!("requests were still in flight at the end of --drain-timeout; they are broken off");
+    }
+    manager.drain(deadline).await;
+    if is_late {
+        // A client that does not read what it is told is not waited for.
+        let _ = tokio::time::timeout(LAST_WORDS, serving).await;
+    }
 }
 
 async fn listen(host: IpAddr, port: u16) -> Result<TcpListener, Failure> {

@@ -106,6 +106,10 @@ pub(super) async fn run(args: WorkerArgs, manager: &NetworkManager) -> Result<()
     signals.next().await;
     tracing::info!(?drain_timeout, "draining; a second signal ends at once");
     let report = signals.unless(manager.drain(Instant::now() + drain_timeout)).await?;
+    if report.aborted > 0 {
+        let aborted = report.aborted;
+        tracing::warn!(aborted, "calls were still in flight at the end of --drain-timeout; their callers are told");
+    }
     tracing::info!(finished = report.finished, aborted = report.aborted, "drained");
     Ok(())
 }

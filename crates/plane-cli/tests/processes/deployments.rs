@@ -1,170 +1,21 @@
-//! Frontend, workers and calls as processes of their own, over TCP and over a real NATS server.
-
-#[path = "suite/http.rs"]
-mod http;
+//! What clients and shells see of a deployment.
 
 use std::os::unix::fs::symlink;
-use std::path::Path;
-use std::process::{ExitStatus, Output, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use http::{Events, http_client};
-use plane_testkit::nats::NatsServer;
-use reqwest::Response;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 
-/// Longer than anything here takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+use crate::http::http_client;
+use crate::place::{Deployment, PATIENCE, Place, Plane, Running, first_text};
 
 /// Well below the time after which a silent worker is given up: that one was killed is known in another way.
 const KILLED_IS_KNOWN: Duration = Duration::from_secs(10);
 
-/// What carries the calls of a deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Plane {
-    Tcp,
-    Nats,
-}
-
-/// What the processes of a deployment share.
-struct Place {
-    directory: TempDir,
-    nats: Option<NatsServer>,
-}
-
-impl Place {
-    fn new(plane: Plane) -> Self {
-        let nats = (plane == Plane::Nats).then(NatsServer::start);
-        Self { directory: TempDir::new().unwrap(), nats }
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-
-    /// `plane` in an environment of its own.
-    fn plane(&self, args: &[&str]) -> Command {
-        self.program(env!("CARGO_BIN_EXE_plane"), args)
-    }
-
-    fn program(&self, program: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        let ours = |name: &str| name.starts_with("DYN_") || name.starts_with("NATS_");
-        for (name, _) in std::env::vars_os().filter(|(name, _)| ours(&name.to_string_lossy())) {
-            command.env_remove(name);
-        }
-        if let Some(nats) = &self.nats {
-            command.env("DYN_REQUEST_PLANE", "nats").env("NATS_SERVER", nats.url());
-        }
-        command.env("DYN_DISCOVERY_DIR", self.path()).env("DYN_TCP_RPC_HOST", "127.0.0.1");
-        command.args(args).kill_on_drop(true);
-        command
-    }
-}
-
-/// A process that has said that it is ready.
-struct Running {
-    child: Child,
-    /// What it said after "ready: ".
-    ready: String,
-}
-
-impl Running {
-    async fn start(place: &Place, args: &[&str]) -> Self {
-        Self::of(place.plane(args)).await
-    }
-
-    async fn of(mut command: Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut seen = Vec::new();
-        let ready = timeout(PATIENCE, async {
-            while let Some(line) = lines.next_line().await.unwrap() {
-                if let Some(ready) = line.strip_prefix("ready: ") {
-                    return ready.to_owned();
-                }
-                seen.push(line);
-            }
-            panic!("{command:?} ended: {seen:?}")
-        });
-        let ready = ready.await.unwrap();
-        // Read on, so that the process can go on writing.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, ready }
-    }
-
-    async fn signal(&self, name: &str) {
-        let pid = self.child.id().unwrap().to_string();
-        assert!(Command::new("kill").args(["-s", name, &pid]).status().await.unwrap().success());
-    }
-
-    async fn end(mut self) -> ExitStatus {
-        timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap()
-    }
-}
-
-struct Deployment {
-    place: Place,
-    frontend: Running,
-    url: String,
-}
-
-impl Deployment {
-    async fn start(plane: Plane) -> Self {
-        let place = Place::new(plane);
-        let frontend = Running::start(&place, &["frontend", "--http-port", "0"]).await;
-        let url = frontend.ready.strip_prefix("frontend at ").unwrap().to_owned();
-        Self { place, frontend, url }
-    }
-
-    /// A worker that says its first token at once and each other `inter_token` later.
-    async fn worker(&self, inter_token: &str) -> Running {
-        let pace = ["--prefill-per-token", "0", "--inter-token", inter_token, "--output-tokens", "20"];
-        let args = [&["worker", "--model", "m", "--engine", "mock"][..], &pace].concat();
-        let before = self.workers().await;
-        let worker = Running::start(&self.place, &args).await;
-        self.until_workers(before + 1).await;
-        worker
-    }
-
-    async fn chat(&self) -> Response {
-        let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true});
-        http_client().post(format!("{}/v1/chat/completions", self.url)).json(&body).send().await.unwrap()
-    }
-
-    async fn health(&self) -> Value {
-        let health = http_client().get(format!("{}/health", self.url)).send().await.unwrap();
-        health.json().await.unwrap()
-    }
-
-    async fn workers(&self) -> u64 {
-        self.health().await["models"]["m"].as_u64().unwrap_or(0)
-    }
-
-    /// Asks until the frontend knows of this many workers.
-    async fn until_workers(&self, wanted: u64) {
-        timeout(PATIENCE, async { while self.workers().await != wanted {} }).await.unwrap();
-    }
-
-    async fn call(&self, args: &[&str]) -> Output {
-        let args = [&["call", "dynamo.backend.generate"], args].concat();
-        timeout(PATIENCE, self.place.plane(&args).output()).await.unwrap().unwrap()
-    }
-}
-
-/// Reads up to the first text of an answer.
-async fn first_text(response: Response) -> Events {
-    let mut events = Events::of(response);
-    assert_eq!(events.json().await["choices"][0]["delta"]["role"], "assistant");
-    assert!(events.json().await["choices"][0]["delta"]["content"].is_string());
-    events
-}
-
-async fn a_worker_killed_in_the_middle_is_told_and_another_takes_the_next_request(on: Plane) {
+pub(crate) async fn a_worker_killed_in_the_middle_is_told_and_another_takes_the_next_request(on: Plane) {
     let plane = Deployment::start(on).await;
     let mut doomed = plane.worker("1h").await;
     let mut events = first_text(plane.chat().await).await;
@@ -180,19 +31,6 @@ async fn a_worker_killed_in_the_middle_is_told_and_another_takes_the_next_reques
         let events = first_text(plane.chat().await).await;
         assert_eq!(timeout(PATIENCE, events.rest()).await.unwrap().last().unwrap(), "[DONE]");
     }
-}
-
-async fn a_worker_asked_to_end_finishes_what_it_says(on: Plane) {
-    let plane = Deployment::start(on).await;
-    let worker = plane.worker("50ms").await;
-    let events = first_text(plane.chat().await).await;
-    worker.signal("TERM").await;
-    assert_eq!(timeout(PATIENCE, events.rest()).await.unwrap().last().unwrap(), "[DONE]");
-    assert_eq!(worker.end().await.code(), Some(0));
-    plane.until_workers(0).await;
-    assert_eq!(plane.chat().await.status(), 503);
-    plane.frontend.signal("INT").await;
-    assert_eq!(plane.frontend.end().await.code(), Some(0));
 }
 
 #[tokio::test]
@@ -222,25 +60,13 @@ async fn a_frontend_that_cannot_look_for_workers_says_so_and_calls_those_it_know
     assert_eq!(plane.chat().await.status(), 200);
 }
 
-async fn a_second_signal_ends_a_worker_at_once(on: Plane) {
-    let plane = Deployment::start(on).await;
-    let worker = plane.worker("1h").await;
-    let mut events = first_text(plane.chat().await).await;
-    worker.signal("TERM").await;
-    // It is withdrawn first, so the signal has arrived.
-    plane.until_workers(0).await;
-    worker.signal("TERM").await;
-    assert_eq!(worker.end().await.code(), Some(130));
-    assert_eq!(events.next().await.unwrap().unwrap().0, "error");
-}
-
 /// A port that was free a moment ago.
 fn free_port() -> String {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     free.local_addr().unwrap().port().to_string()
 }
 
-async fn the_script_runs_a_deployment_and_leaves_nothing_behind(on: Plane) {
+pub(crate) async fn the_script_runs_a_deployment_and_leaves_nothing_behind(on: Plane) {
     const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/agg_request_planes.sh");
     // The script starts a NATS server of its own.
     let (place, port) = (Place::new(Plane::Tcp), free_port());
@@ -266,7 +92,7 @@ async fn the_script_runs_a_deployment_and_leaves_nothing_behind(on: Plane) {
     assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
 }
 
-async fn a_call_from_a_shell_answers_in_lines_and_exit_codes(on: Plane) {
+pub(crate) async fn a_call_from_a_shell_answers_in_lines_and_exit_codes(on: Plane) {
     let plane = Deployment::start(on).await;
     let _worker = plane.worker("0").await;
     let ok = plane.call(&[r#"{"model": "m", "prompt": "hi", "max_tokens": 2}"#]).await;
@@ -290,7 +116,7 @@ async fn a_call_from_a_shell_answers_in_lines_and_exit_codes(on: Plane) {
     assert_eq!(reserved.status.code(), Some(2));
 }
 
-async fn a_call_from_a_shell_ends_at_its_timeout(on: Plane) {
+pub(crate) async fn a_call_from_a_shell_ends_at_its_timeout(on: Plane) {
     let plane = Deployment::start(on).await;
     let _worker = plane.worker("1h").await;
     let late = plane.call(&[r#"{"model": "m", "prompt": "hi"}"#, "--timeout", "300ms"]).await;
@@ -342,32 +168,4 @@ async fn stored_requests_outlive_their_workers() {
     assert_eq!(smaller("stats").output().await.unwrap().status.code(), Some(0));
     let no_store = place.plane(&["store", "stats"]).output().await.unwrap();
     assert_eq!(no_store.status.code(), Some(2), "{}", String::from_utf8_lossy(&no_store.stderr));
-}
-
-/// Runs each test over TCP and over NATS.
-macro_rules! on_both {
-    ($($name:ident),* $(,)?) => {
-        mod tcp {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::Plane::Tcp).await;
-            })*
-        }
-
-        mod nats {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(super::Plane::Nats).await;
-            })*
-        }
-    };
-}
-
-on_both! {
-    a_worker_killed_in_the_middle_is_told_and_another_takes_the_next_request,
-    a_worker_asked_to_end_finishes_what_it_says,
-    a_second_signal_ends_a_worker_at_once,
-    the_script_runs_a_deployment_and_leaves_nothing_behind,
-    a_call_from_a_shell_answers_in_lines_and_exit_codes,
-    a_call_from_a_shell_ends_at_its_timeout,
 }
