@@ -8,6 +8,7 @@
 //! - `tidy`: the invariants of ARCHITECTURE.md that a program can check.
 //! - `ci`: format, lints, docs, tests and tidy, in that order.
 //! - `bench`: the load run and its report.
+//! - `soak`: rolling restarts and long runs.
 //! - `demo`: a chat completion over real processes.
 
 mod workspace;
@@ -23,6 +24,8 @@ mod tidy;
 mod ci;
 
 mod bench;
+
+mod soak;
 
 mod demo;
 
@@ -46,6 +49,8 @@ enum Task {
     Ci,
     /// Measure calls and streams between two processes.
     Bench(bench::Args),
+    /// Call real workers for minutes while they are restarted, and see that nothing breaks or grows.
+    Soak(soak::Args),
     /// Stream a chat completion through real processes, and kill one of them.
     Demo(demo::Args),
     /// Check the invariants of ARCHITECTURE.md that a program can check.
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Ci => ci::run(),
         Task::Bench(args) => bench::run(&args),
+        Task::Soak(args) => soak::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Tidy => tidy::run(),
     };
