@@ -12,6 +12,7 @@
 //! - `headers`: metadata of a request or response, and its limits.
 //! - `body`, `message`: the messages of a call ([`Body`], [`Request`], [`Response`]).
 //! - `context`, `handler`: what a handler is given and what it is ([`Context`], [`Handler`]).
+//! - `refusal`: what the other side was not let do, counted and logged ([`Refusals`]).
 //! - `report`: what clients and servers tell of themselves.
 //! - `endpoints`: the table of handlers behind every server: admission, counting, drain.
 //! - `ledger`: the counting of calls behind a client.
@@ -49,6 +50,9 @@ pub use context::{AbortReason, CallInfo, Canceller, Context, Peer, contain_panic
 
 mod handler;
 pub use handler::{BoxFuture, Handler, HandlerFn, handler_fn};
+
+mod refusal;
+pub use refusal::{Refusal, RefusalCounts, Refusals};
 
 mod report;
 pub use report::{ClientStats, DrainReport, Health, ServerStats};

@@ -1,5 +1,7 @@
 //! What clients and servers tell of themselves: health, counts, and how a drain ended.
 
+use crate::refusal::RefusalCounts;
+
 /// Whether a client or server can do its work now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -30,6 +32,8 @@ pub struct ClientStats {
     pub connections: u64,
     /// Connections that were opened so far.
     pub dials: u64,
+    /// What servers did that ended a connection to them, by reason.
+    pub refusals: RefusalCounts,
 }
 
 /// What a server has done so far and holds now. Every started call is in exactly one of the other counts.
@@ -52,6 +56,8 @@ pub struct ServerStats {
     pub queued: u64,
     /// Connections that are open now.
     pub connections: u64,
+    /// What was refused, by reason: the calls counted in `refused`, and what ended connections.
+    pub refusals: RefusalCounts,
 }
 
 /// How a drain ended.

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use async_nats::{HeaderMap, HeaderName};
-use plane_core::Headers;
+use plane_core::{HeaderError, HeaderLimits, Headers};
 
 pub(crate) const VERSION: HeaderName = HeaderName::from_static("Plane-Version");
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("Plane-Request-Id");
@@ -76,7 +76,30 @@ pub(crate) fn add_application(to: &mut HeaderMap, headers: &Headers) {
     }
 }
 
-/// The application's headers of a message. What cannot be one, from a client of another kind, is left out.
+/// Checks how many headers of the application a message brings, before any is copied.
+pub(crate) fn check_limits(from: &HeaderMap, limits: HeaderLimits) -> Result<(), HeaderError> {
+    let (mut count, mut bytes) = (0, 0);
+    for (name, values) in from.iter().filter(|(name, _)| is_application(name.as_ref())) {
+        let name: &str = name.as_ref();
+        count += values.len();
+        bytes += values.iter().map(|value| header_len(name, value.as_str())).sum::<usize>();
+    }
+    if count > limits.count {
+        Err(HeaderError::TooMany { count, limit: limits.count })
+    } else if bytes > limits.bytes {
+        Err(HeaderError::TooLarge { bytes, limit: limits.bytes })
+    } else {
+        Ok(())
+    }
+}
+
+/// What a header counts as on every transport, whatever is put around it on this one.
+fn header_len(name: &str, value: &str) -> usize {
+    name.len() + unescape_spaces(value).len() + 3
+}
+
+/// The application's headers of a message, whose limits were checked. What cannot be one, from a client of another kind,
+/// is left out.
 pub(crate) fn application(from: &HeaderMap) -> Headers {
     let mut headers = Headers::new();
     for (name, values) in from.iter() {
@@ -87,7 +110,8 @@ pub(crate) fn application(from: &HeaderMap) -> Headers {
         let Ok(name) = http::HeaderName::from_bytes(text.as_bytes()) else { continue };
         for value in values {
             if let Ok(value) = http::HeaderValue::from_bytes(unescape_spaces(value.as_str()).as_bytes()) {
-                headers.append(name.clone(), value);
+                // More than a map can hold is far over any limit.
+                let _ = headers.try_append(name.clone(), value);
             }
         }
     }
@@ -148,6 +172,28 @@ mod tests {
         add_application(&mut wire, &sent);
         assert_eq!(application(&wire), sent);
         assert_eq!(number::<u64>(&wire, SEQ), Some(7));
+    }
+
+    /// Threat A25, over NATS: counted as on every other transport, and without a copy.
+    #[test]
+    fn limits_are_exact_and_of_the_application_alone() {
+        let limits = HeaderLimits { count: 3, bytes: 40 };
+        let mut wire = only(SEQ, 7);
+        for value in ["1", " 2", "3"] {
+            add_application(&mut wire, &one("x", value));
+        }
+        assert_eq!(check_limits(&wire, limits), Ok(()));
+        assert_eq!(check_limits(&wire, HeaderLimits { bytes: 16, ..limits }), Ok(()));
+        let refused = check_limits(&wire, HeaderLimits { bytes: 15, ..limits });
+        assert_eq!(refused, Err(HeaderError::TooLarge { bytes: 16, limit: 15 }));
+        add_application(&mut wire, &one("y", ""));
+        assert_eq!(check_limits(&wire, limits), Err(HeaderError::TooMany { count: 4, limit: 3 }));
+    }
+
+    fn one(name: &'static str, value: &str) -> Headers {
+        let mut headers = Headers::new();
+        headers.insert(name, value.parse().unwrap());
+        headers
     }
 
     #[test]

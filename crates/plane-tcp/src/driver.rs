@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use plane_core::ErrorKind;
 use plane_core::frame::Decoder;
+use plane_core::{ErrorKind, Refusal};
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
@@ -20,18 +20,12 @@ use crate::socket::ReadHalf;
 /// Rounds of reading and writing before other tasks of the thread have their turn.
 const ROUNDS: usize = 16;
 
-/// A frame that has begun must be whole within this (threats A1 and A3).
-const FRAME_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Bytes that are dropped at a time while a connection ends.
 const LINGER_READ: usize = 16 * 1024;
 
 /// How long a peer that was told why its connection ends may take to stop sending. A socket that is closed while bytes
 /// come is reset, and a reset may overtake what the peer was told.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// A peer that takes no bytes for this long is given up (threat A23).
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts the handlers of the calls that one read brought.
 pub(crate) trait Start: Unpin {
@@ -83,7 +77,7 @@ fn now() -> Instant {
 
 impl<S: Start> LinkDriver<S> {
     pub(crate) fn new(link: Arc<Link>, socket: ReadHalf, decoder: Decoder, start: S) -> Self {
-        let armed = link.with(|connection| connection.arm_timer());
+        let (armed, abuse) = link.with(|connection| (connection.arm_timer(), connection.settings.abuse));
         Self {
             link,
             socket,
@@ -94,8 +88,8 @@ impl<S: Start> LinkDriver<S> {
             armed,
             yielded: false,
             half_closed: None,
-            frame: Stall::new(FRAME_TIMEOUT),
-            write: Stall::new(WRITE_TIMEOUT),
+            frame: Stall::new(abuse.frame_timeout),
+            write: Stall::new(abuse.write_timeout),
             written: 0,
             unwritable: None,
             fresh: true,
@@ -170,7 +164,7 @@ impl<S: Start> LinkDriver<S> {
             self.decoder.rest();
             if self.frame.is_over(now) {
                 let what = format!("a frame was not whole after {:?}", self.frame.limit());
-                return Err(Failure::violation(plane_core::Code::PROTOCOL, what));
+                return Err(Failure::violation(plane_core::Code::PROTOCOL, what).because(Refusal::FrameTimeout));
             }
             if self.write.is_over(now) {
                 self.check_write(now)?;
@@ -189,7 +183,7 @@ impl<S: Start> LinkDriver<S> {
     fn check_write(&mut self, now: Instant) -> Result<(), Failure> {
         if matches!(self.link.flush(), Ok(Flushed::Blocked { written }) if written == self.written) {
             let what = format!("the other side took no bytes for {:?}", self.write.limit());
-            return Err(Failure::new(ErrorKind::Disconnected, what));
+            return Err(Failure::new(ErrorKind::Disconnected, what).because(Refusal::WriteTimeout));
         }
         self.write.note_progress();
         self.write.note_unfinished(now);
@@ -325,12 +319,11 @@ impl<S: Start> Future for LinkDriver<S> {
         }
         let ended = ready!(self.run(cx));
         if let Err(failure) = ended {
-            let peer = self.link.peek(|connection| connection.peer.address.clone());
+            let (peer, refusals) = self.link.peek(|connection| (connection.peer.clone(), connection.refusals.clone()));
             self.lingering = failure.tell.is_some();
-            if failure.tell.is_some_and(|code| code != plane_core::Code::OK) {
-                tracing::warn!(%peer, reason = %failure.text, "closing a connection");
-            } else {
-                tracing::debug!(%peer, reason = %failure.text, "a connection ended");
+            tracing::debug!(peer = %peer.address, reason = %failure.text, "a connection ended");
+            if let Some(refusal) = failure.refusal {
+                refusals.note(now(), refusal, &peer.address, &failure.text);
             }
             self.link.fail(failure);
             // The last word, if the socket takes it; nobody waits for more.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use plane_core::frame::{Decoder, Frame, FrameError, FrameLimits, GoAway, Hello, PREFACE, encode_go_away};
-use plane_core::{Code, ErrorKind};
+use plane_core::{Code, ErrorKind, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::config::ConnectionConfig;
@@ -40,6 +40,7 @@ impl ConnectionConfig {
             keepalive_interval: self.keepalive_interval,
             keepalive_timeout: self.keepalive_timeout,
             idle_timeout,
+            abuse: self.abuse,
             queue,
         }
     }
@@ -160,7 +161,7 @@ fn stranger(bytes: &[u8], speaker: Speaker) -> Failure {
             "the server does not speak plane/1; it looks like {looks_like}. Check the address and DYN_REQUEST_PLANE"
         ),
     };
-    Failure::new(ErrorKind::Protocol, text)
+    Failure::new(ErrorKind::Protocol, text).because(Refusal::Stranger)
 }
 
 /// What the first bytes of a stranger look like.

@@ -17,7 +17,7 @@
 //! - `server`: the listener, the tasks of handlers and [`TcpServer`].
 
 mod config;
-pub use config::{ClientConfig, ConnectionConfig, Listen, ServerConfig};
+pub use config::{AbuseLimits, ClientConfig, ConnectionConfig, Listen, Rate, ServerConfig};
 
 mod proto;
 

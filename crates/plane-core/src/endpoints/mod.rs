@@ -27,12 +27,14 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
 use crate::address::{Address, Instance};
+use crate::context::Peer;
 use crate::endpoints::admitted::Turn;
 use crate::endpoints::gauge::{Counts, Gauge};
 use crate::endpoints::served::{Served, Shared};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::handler::Handler;
 use crate::name::{EndpointId, InstanceId};
+use crate::refusal::{Refusal, Refusals};
 use crate::report::{DrainReport, ServerStats};
 use crate::status::Status;
 
@@ -59,6 +61,7 @@ impl Endpoints {
                 gauge: Gauge::default(),
                 queued: AtomicUsize::new(0),
                 counts: Counts::default(),
+                refusals: Refusals::default(),
             }),
         }
     }
@@ -99,19 +102,37 @@ impl Endpoints {
     /// Takes a call on, at once or with a place in the queue, or refuses it at once.
     ///
     /// # Errors
-    /// No handler was started: [`Code::NOT_FOUND`](crate::Code::NOT_FOUND), [`Code::UNAVAILABLE`](crate::Code::UNAVAILABLE) while draining, or
+    /// No handler was started: [`Code::NOT_FOUND`](crate::Code::NOT_FOUND), [`Code::INVALID_ARGUMENT`](crate::Code::INVALID_ARGUMENT) for
+    /// what can be no endpoint, [`Code::UNAVAILABLE`](crate::Code::UNAVAILABLE) while draining, or
     /// [`Code::RESOURCE_EXHAUSTED`](crate::Code::RESOURCE_EXHAUSTED) naming the limit that was hit.
-    pub fn admit(&self, endpoint: &str, instance: Option<InstanceId>) -> Result<Admitted, Status> {
-        let admitted = self.try_admit(endpoint, instance);
-        let counts = &self.shared.counts;
-        let count = if admitted.is_ok() { &counts.started } else { &counts.refused };
-        count.fetch_add(1, Ordering::Relaxed);
-        admitted
+    pub fn admit(&self, endpoint: &str, instance: Option<InstanceId>, peer: &Peer) -> Result<Admitted, Status> {
+        match self.try_admit(endpoint, instance) {
+            Ok(admitted) => {
+                self.shared.counts.started.fetch_add(1, Ordering::Relaxed);
+                Ok(admitted)
+            }
+            Err((refusal, status)) => {
+                self.refuse(refusal, peer, &status);
+                Err(status)
+            }
+        }
     }
 
-    fn try_admit(&self, endpoint: &str, instance: Option<InstanceId>) -> Result<Admitted, Status> {
+    /// Counts and logs a call that a transport refuses by itself, for a limit of its own.
+    pub fn refuse(&self, refusal: Refusal, peer: &Peer, status: &Status) {
+        self.shared.counts.refused.fetch_add(1, Ordering::Relaxed);
+        self.shared.refusals.note(Instant::now(), refusal, &peer.address, &status.message());
+    }
+
+    /// Where a transport notes what it refuses beside calls.
+    #[must_use]
+    pub fn refusals(&self) -> &Refusals {
+        &self.shared.refusals
+    }
+
+    fn try_admit(&self, endpoint: &str, instance: Option<InstanceId>) -> Result<Admitted, (Refusal, Status)> {
         if self.is_draining() {
-            return Err(Status::unavailable("the server is draining"));
+            return Err((Refusal::Draining, Status::unavailable("the server is draining")));
         }
         let served = self.find(endpoint, instance)?;
         let shared = self.shared.clone();
@@ -121,7 +142,7 @@ impl Endpoints {
                 let queued = shared.queued.fetch_add(1, Ordering::AcqRel);
                 if queued >= shared.limits.queued {
                     shared.queued.fetch_sub(1, Ordering::AcqRel);
-                    return Err(self.full());
+                    return Err((Refusal::Admission, self.full()));
                 }
                 Turn::Queued
             }
@@ -131,19 +152,23 @@ impl Endpoints {
         Ok(Admitted { shared, served, turn, outcome: Outcome::Cancelled })
     }
 
-    fn find(&self, endpoint: &str, instance: Option<InstanceId>) -> Result<Arc<Served>, Status> {
+    fn find(&self, endpoint: &str, instance: Option<InstanceId>) -> Result<Arc<Served>, (Refusal, Status)> {
         let table = self.shared.table.read();
         let served = table.get(endpoint).map_or(&[][..], Vec::as_slice);
         let found = match instance {
             Some(id) => served.iter().find(|served| served.instance.id == id),
             None => served.iter().min_by_key(|served| served.gauge.now()),
         };
-        found.cloned().ok_or_else(|| {
-            let name = endpoint.escape_debug();
-            Status::not_found(match instance {
-                Some(id) if !served.is_empty() => format!("this server has no instance {id} of endpoint {name}"),
-                _ => format!("this server has no endpoint {name}"),
-            })
+        found.cloned().ok_or_else(|| match instance {
+            Some(id) if !served.is_empty() => {
+                let what = format!("this server has no instance {id} of endpoint {endpoint}");
+                (Refusal::NotFound, Status::not_found(what))
+            }
+            // A name that is served is a good one, so only one that is not has to be looked at.
+            _ => match endpoint.parse::<EndpointId>() {
+                Ok(name) => (Refusal::NotFound, Status::not_found(format!("this server has no endpoint {name}"))),
+                Err(error) => (Refusal::InvalidCall, Status::invalid_argument(error.to_string())),
+            },
         })
     }
 
@@ -187,6 +212,7 @@ impl Endpoints {
             in_flight: gauge.now() as u64,
             queued: queued.load(Ordering::Relaxed) as u64,
             connections: 0,
+            refusals: self.shared.refusals.counts(),
         }
     }
 }
@@ -209,6 +235,10 @@ mod tests {
         Endpoints::new(AdmissionLimits { running, queued })
     }
 
+    fn peer() -> Peer {
+        Peer::new("test", "")
+    }
+
     fn register(table: &Endpoints, name: &str, id: u64) -> Result<Registration, Error> {
         let handler = Arc::new(handler_fn(|_, _| async { Ok(Response::default()) }));
         table.register(name.parse().unwrap(), InstanceId::new(id).unwrap(), Address::mem("t"), handler)
@@ -219,11 +249,11 @@ mod tests {
     async fn admission_refuses_beyond_running_and_queued() {
         let table = table(2, 1);
         let _registration = register(&table, "a.b.c", 1).unwrap();
-        let first = table.admit("a.b.c", None).unwrap();
-        let _second = table.admit("a.b.c", None).unwrap();
-        let mut third = table.admit("a.b.c", None).unwrap();
+        let first = table.admit("a.b.c", None, &peer()).unwrap();
+        let _second = table.admit("a.b.c", None, &peer()).unwrap();
+        let mut third = table.admit("a.b.c", None, &peer()).unwrap();
         assert!(first.is_running() && !third.is_running());
-        let refused = table.admit("a.b.c", None).unwrap_err();
+        let refused = table.admit("a.b.c", None, &peer()).unwrap_err();
         assert_eq!((refused.code(), refused.retry_after()), (Code::RESOURCE_EXHAUSTED, Some(RETRY_AFTER)));
         first.finish(Outcome::Completed);
         third.turn().await;
@@ -240,10 +270,10 @@ mod tests {
         let two = register(&table, "a.b.c", 2).unwrap();
         assert_eq!(register(&table, "a.b.c", 1).unwrap_err().kind(), ErrorKind::AlreadyExists);
         drop(one);
-        assert_eq!(table.admit("a.b.c", InstanceId::new(1)).unwrap_err().code(), Code::NOT_FOUND);
-        assert_eq!(table.admit("a.b.c", None).unwrap().instance().id.get(), 2);
+        assert_eq!(table.admit("a.b.c", InstanceId::new(1), &peer()).unwrap_err().code(), Code::NOT_FOUND);
+        assert_eq!(table.admit("a.b.c", None, &peer()).unwrap().instance().id.get(), 2);
         drop(two);
-        assert_eq!(table.admit("a.b.c", None).unwrap_err().code(), Code::NOT_FOUND);
+        assert_eq!(table.admit("a.b.c", None, &peer()).unwrap_err().code(), Code::NOT_FOUND);
     }
 
     /// Case A14: unregister waits for its calls in flight, bounded, and reports what was left.
@@ -251,8 +281,8 @@ mod tests {
     async fn unregister_waits_and_reports() {
         let table = table(8, 0);
         let one = register(&table, "a.b.c", 1).unwrap();
-        let quick = table.admit("a.b.c", None).unwrap();
-        let stuck = table.admit("a.b.c", None).unwrap();
+        let quick = table.admit("a.b.c", None, &peer()).unwrap();
+        let stuck = table.admit("a.b.c", None, &peer()).unwrap();
         let deadline = tokio::time::Instant::now().into_std() + Duration::from_secs(1);
         let waiting = tokio::spawn(one.unregister(deadline));
         tokio::task::yield_now().await;
@@ -262,12 +292,25 @@ mod tests {
         assert_eq!(table.stats().in_flight, 0);
     }
 
+    /// Threat A27: one validator tells what can be no endpoint from what is not served.
+    #[test]
+    fn what_can_be_no_endpoint_is_told_from_what_is_not_served() {
+        let table = table(1, 0);
+        for name in ["", ".", "..", "...", "a..b", "a.b", "a.b.c.d", "../../etc/passwd", "/a", "a.b.c\n", "%2e.a.b"] {
+            assert_eq!(table.admit(name, None, &peer()).unwrap_err().code(), Code::INVALID_ARGUMENT, "{name:?}");
+        }
+        assert_eq!(table.admit("a.b.c", None, &peer()).unwrap_err().code(), Code::NOT_FOUND);
+        let stats = table.stats();
+        assert_eq!((stats.refusals.of(Refusal::InvalidCall), stats.refusals.of(Refusal::NotFound)), (11, 1));
+        assert_eq!((stats.refused, stats.refusals.total()), (12, 12));
+    }
+
     #[tokio::test]
     async fn a_draining_server_takes_nothing_on() {
         let table = table(8, 0);
         let _one = register(&table, "a.b.c", 1).unwrap();
         assert_eq!(table.drain(Instant::now()).await, DrainReport::new(0, 0));
-        assert_eq!(table.admit("a.b.c", None).unwrap_err().code(), Code::UNAVAILABLE);
+        assert_eq!(table.admit("a.b.c", None, &peer()).unwrap_err().code(), Code::UNAVAILABLE);
         assert_eq!(register(&table, "a.b.d", 1).unwrap_err().kind(), ErrorKind::Unavailable);
     }
 }

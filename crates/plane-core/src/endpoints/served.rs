@@ -13,6 +13,7 @@ use crate::endpoints::pace::Pace;
 use crate::endpoints::tally::Tally;
 use crate::handler::Handler;
 use crate::name::EndpointId;
+use crate::refusal::Refusals;
 
 /// How many calls a server takes on at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,7 @@ pub(super) struct Shared {
     pub(super) gauge: Gauge,
     pub(super) queued: AtomicUsize,
     pub(super) counts: Counts,
+    pub(super) refusals: Refusals,
 }
 
 /// One handler in the table.

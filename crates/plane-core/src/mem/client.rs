@@ -67,7 +67,7 @@ impl MemClient {
         }
         let admitted = listener
             .endpoints
-            .admit(request.endpoint.as_str(), request.instance)
+            .admit(request.endpoint.as_str(), request.instance, &self.peer)
             .map_err(|status| Error::from_status(status, Delivery::NotExecuted))?;
         Ok((listener, admitted, terms))
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use async_nats::{HeaderMap, Message, StatusCode, Subject};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use plane_core::{Body, Code, Delivery, Error, ErrorKind, Headers, Response, Status};
+use plane_core::{Body, Code, Delivery, Error, ErrorKind, HeaderLimits, Headers, Response, Status};
 
 use super::runs::{Run, Runs};
 use crate::flow::{Incoming, Outgoing, Waiter};
@@ -42,6 +42,8 @@ struct State {
     caller: Waiter,
     /// The runs of its request, if that is stored.
     runs: Option<Runs>,
+    /// Of the headers of its answer.
+    limits: HeaderLimits,
 }
 
 /// What a message about a call means to whoever took it in.
@@ -60,7 +62,13 @@ pub(super) enum Next {
 }
 
 impl Call {
-    pub(super) fn new(id: u64, subject: Subject, control: Option<Subject>, incoming: Incoming) -> Self {
+    pub(super) fn new(
+        id: u64,
+        subject: Subject,
+        control: Option<Subject>,
+        incoming: Incoming,
+        limits: HeaderLimits,
+    ) -> Self {
         let state = State {
             control,
             accepted: false,
@@ -74,6 +82,7 @@ impl Call {
             outgoing: Outgoing::default(),
             caller: Waiter::default(),
             runs: None,
+            limits,
         };
         Self { id, subject, state: Mutex::new(state) }
     }
@@ -288,6 +297,9 @@ impl State {
         }
         self.accepted = true;
         let headers = message.headers.unwrap_or_default();
+        if let Err(error) = head::check_limits(&headers, self.limits) {
+            return self.break_off(&Status::new(Code::PROTOCOL, format!("the answer's headers: {error}")));
+        }
         if !self.is_current(&headers) {
             return Heard::GoesOn;
         }

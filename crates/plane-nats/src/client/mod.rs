@@ -171,7 +171,7 @@ impl NatsClient {
         let control = subject::is_server_address(at).then(control);
         let config = self.connection.config();
         let incoming = Incoming::new(config.credit, self.connection.max_payload(), config.max_message);
-        let call = Arc::new(Call::new(id, subject.clone(), control, incoming));
+        let call = Arc::new(Call::new(id, subject.clone(), control, incoming, config.headers));
         let is_alone = match self.shared.routes.insert(&call) {
             Ok(is_alone) => is_alone,
             Err(error) => return failed(count, error),

@@ -72,7 +72,7 @@ impl NatsClient {
         let number = self.shared.routes.next_id();
         let subject = store.names().request_subject(Some(&endpoint)).into();
         let incoming = Incoming::new(config.credit, self.connection.max_payload(), config.max_message);
-        let call = Arc::new(Call::new(number, subject, None, incoming).stored());
+        let call = Arc::new(Call::new(number, subject, None, incoming, config.headers).stored());
         // Nothing is heard of a request that has left the store.
         let give_up = deadline.or_else(|| Instant::now().checked_add(store.config().max_age));
         let answer = Answer::new(self.shared.clone(), call.clone(), give_up, count);

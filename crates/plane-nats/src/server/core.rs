@@ -6,8 +6,8 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Message, StatusCode, Subject};
 use parking_lot::Mutex;
 use plane_core::{
-    Admitted, Body, CallInfo, Canceller, Code, Context, Delivery, Endpoints, Error, ErrorKind, InstanceId, Peer,
-    Request, Status, check_token,
+    Admitted, Body, CallInfo, Canceller, Code, Context, Delivery, Endpoints, Error, ErrorKind, HeaderLimits,
+    InstanceId, Peer, Refusal, Request, Status, check_token,
 };
 use rustc_hash::FxHashMap;
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -195,10 +195,21 @@ impl Core {
         };
         let no_headers = HeaderMap::new();
         let headers = message.headers.as_ref().unwrap_or(&no_headers);
-        check_version(headers)?;
-        let admitted = self.endpoints.admit(endpoint, instance)?;
+        self.check(headers)?;
+        let admitted = self.endpoints.admit(endpoint, instance, &self.peer)?;
         let behind = self.caller_behind(reply);
         self.start(admitted, behind.as_ref().unwrap_or(reply), headers, message.payload.clone())
+    }
+
+    /// What a request may bring, before it is taken on.
+    fn check(&self, headers: &HeaderMap) -> Result<(), Status> {
+        let note = |refusal, status: Status| {
+            self.endpoints.refuse(refusal, &self.peer, &status);
+            status
+        };
+        check_version(headers).map_err(|status| note(Refusal::InvalidCall, status))?;
+        given_id(headers).map_err(|status| note(Refusal::InvalidCall, status))?;
+        check_headers(headers, self.connection.config().headers).map_err(|status| note(Refusal::Headers, status))
     }
 
     /// Gives a call that came to a subject shared with other servers back to NATS, for another one. The subscription
@@ -342,6 +353,11 @@ pub(super) fn check_version(headers: &HeaderMap) -> Result<(), Status> {
             Err(Status::new(Code::UNIMPLEMENTED, what))
         }
     }
+}
+
+/// Whether a request brings no more headers than this side takes.
+pub(super) fn check_headers(headers: &HeaderMap, limits: HeaderLimits) -> Result<(), Status> {
+    head::check_limits(headers, limits).map_err(|error| Status::new(Code::HEADERS_TOO_LARGE, error.to_string()))
 }
 
 /// What the caller says that the call is known as.

@@ -10,7 +10,7 @@ use plane_core::{AbortReason, Admitted, Body, CallInfo, Code, Context, Outcome, 
 
 use super::answer::{Running, Work};
 use super::call::Call;
-use super::core::{Parts, check_version};
+use super::core::{Parts, check_headers, check_version};
 use super::stored::{Stored, Verdict};
 use crate::connection::{NatsConnection, Outbound};
 use crate::durable::{Delivered, Word, say};
@@ -94,6 +94,7 @@ impl Task {
             return Err(Status::new(Code::ABORTED, what));
         }
         check_version(headers)?;
+        check_headers(headers, stored.store.connection().config().headers)?;
         if headers.get(head::BODY).is_some_and(|kind| kind.as_str() == head::BODY_STREAM) {
             return Err(Status::invalid_argument("a stored request is one message"));
         }

@@ -212,7 +212,7 @@ impl Worker {
             // It still runs here, and says so: NATS was only gone for too long to hear it.
             return;
         };
-        let admitted = match core.endpoints().admit(self.endpoint.as_str(), Some(self.instance)) {
+        let admitted = match core.endpoints().admit(self.endpoint.as_str(), Some(self.instance), &core.parts().peer) {
             Ok(admitted) => admitted,
             Err(status) => return self.give_back(core, request, status.retry_after().unwrap_or_default()),
         };

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use parking_lot::RwLock;
 use plane_core::{
-    Address, Body, BoxFuture, ClientStats, Delivery, DrainReport, Error, ErrorKind, Health, Request,
+    Address, Body, BoxFuture, ClientStats, Delivery, DrainReport, Error, ErrorKind, Health, Refusals, Request,
     RequestPlaneClient, Response, Transport, check_headers,
 };
 use rustc_hash::FxHashMap;
@@ -45,7 +45,12 @@ impl TcpClient {
     pub fn new(config: ClientConfig) -> Self {
         let config = Arc::new(config);
         let counts = Arc::new(Counts::default());
-        let dials = Dials { permits: Semaphore::new(MAX_DIALS), config: config.clone(), counts: counts.clone() };
+        let dials = Dials {
+            permits: Semaphore::new(MAX_DIALS),
+            config: config.clone(),
+            counts: counts.clone(),
+            refusals: Refusals::default(),
+        };
         Self { config, pools: RwLock::default(), dials: Arc::new(dials), counts, closed: AtomicBool::new(false) }
     }
 
@@ -205,6 +210,7 @@ impl RequestPlaneClient for TcpClient {
         stats.in_flight = stats.started.saturating_sub(stats.completed + stats.failed + stats.cancelled);
         stats.connections = self.pools.read().values().map(|pool| pool.links().len() as u64).sum();
         stats.dials = dials.load(Ordering::Relaxed);
+        stats.refusals = self.dials.refusals.counts();
         stats
     }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use plane_core::{Address, Code, Delivery, Error, ErrorKind, Peer};
+use plane_core::{Address, Code, Delivery, Error, ErrorKind, Peer, Refusals};
 use tokio::sync::Semaphore;
 
 use crate::call::Counts;
@@ -28,6 +28,7 @@ pub(crate) struct Dials {
     pub(crate) permits: Semaphore,
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) refusals: Refusals,
 }
 
 /// The connections to one address.
@@ -164,14 +165,20 @@ impl Pool {
             Ok((socket, hello, decoder)) => {
                 let peer = Arc::new(Peer::new(self.address.to_string(), hello.agent.clone()));
                 let settings = settings(&dials.config);
-                let connection = Connection::new(Side::Dialler, settings, hello, peer, now());
+                let side = Side::Dialler(dials.refusals.clone());
+                let connection = Connection::new(side, settings, hello, peer, now());
                 let (read, write) = socket.split();
                 let link = Link::new(connection, write, self.room.clone());
                 let driver = LinkDriver::new(link.clone(), read, decoder, NoHandlers);
                 tokio::spawn(driver);
                 self.dialled(Ok(link));
             }
-            Err(failure) => self.dialled(Err(failure)),
+            Err(failure) => {
+                if let Some(refusal) = failure.refusal {
+                    dials.refusals.note(now(), refusal, &self.address.to_string(), &failure.text);
+                }
+                self.dialled(Err(failure));
+            }
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::config::Rate;
+
 /// Tokens that are spent one by one and come back with time.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -13,9 +15,10 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// A full budget of `most` tokens, of which `per_second` (at least one) come back each second.
-    pub(crate) fn new(most: u32, per_second: u32, now: Instant) -> Self {
-        Self { tokens: most, most, every: Duration::from_secs(1) / per_second.max(1), counted_from: now }
+    /// A full budget of as many tokens as may be spent at once, which come back at this rate.
+    pub(crate) fn new(rate: Rate, now: Instant) -> Self {
+        let every = Duration::from_secs(1) / rate.per_second.max(1);
+        Self { tokens: rate.at_once, most: rate.at_once, every, counted_from: now }
     }
 
     /// Takes one token; false if there is none.
@@ -59,7 +62,7 @@ mod tests {
     #[test]
     fn tokens_run_out_and_come_back() {
         let start = Instant::now();
-        let mut budget = Budget::new(2, 10, start);
+        let mut budget = Budget::new(Rate { at_once: 2, per_second: 10 }, start);
         assert!(budget.spend(start) && budget.spend(start) && !budget.spend(start));
         let later = start + Duration::from_millis(100);
         assert!(budget.spend(later) && !budget.spend(later));

@@ -1,6 +1,7 @@
 //! The table of calls of one connection, and what this side does with it.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -9,9 +10,11 @@ use bytes::Bytes;
 use plane_core::frame::{Flags, GoAway, Hello, OpenFields, encode_go_away, encode_open};
 use plane_core::{
     AbortReason, Code, Delivery, EndpointId, Endpoints, Error, ErrorKind, HeaderLimits, Headers, InstanceId, Peer,
+    Refusal, Refusals,
 };
 use rustc_hash::FxHashMap;
 
+use crate::config::{AbuseLimits, Rate};
 use crate::proto::budget::Budget;
 use crate::proto::call::{Call, Caller, Opened, Role};
 use crate::proto::outbox::Outbox;
@@ -27,16 +30,6 @@ const OPEN_REST: usize = 512;
 /// One turn of the writer takes about this many bytes, so that what comes up meanwhile does not wait for more.
 pub(crate) const TURN: usize = 256 * 1024;
 
-/// Frames for calls that have ended are legal: they crossed the end on their way.
-const STRAYS: (u32, u32) = (10_000, 1_000);
-
-/// Aborts of calls without an answer, for each second. All calls of a full connection may end at once when their
-/// callers' common deadline passes, so the reserve is twice the calls that may be in flight (threat A17).
-const CANCELS: u32 = 100;
-
-/// Pings (threat A19).
-const PINGS: (u32, u32) = (1_000, 100);
-
 /// What both sides agreed on, and this side's own settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -48,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) abuse: AbuseLimits,
     /// Requests that may be staged before the connection counts as full; the dialler's.
     pub(crate) queue: u64,
 }
@@ -55,7 +49,7 @@ pub(crate) struct Settings {
 /// Which side this is.
 #[derive(Debug)]
 pub(crate) enum Side {
-    Dialler,
+    Dialler(Refusals),
     Listener(Endpoints),
 }
 
@@ -81,6 +75,8 @@ pub(crate) struct Connection {
     pub(crate) opened: Vec<Opened>,
     pub(crate) wake: Vec<Waker>,
     pub(crate) budgets: Budgets,
+    /// Where is noted what the other side was not let do.
+    pub(crate) refusals: Refusals,
     pub(crate) clock: Clock,
     /// The other side takes no more calls.
     pub(crate) refused_by: Option<GoAway>,
@@ -116,21 +112,30 @@ pub(crate) struct Failure {
     pub(crate) text: String,
     /// What the other side is told, if it should be.
     pub(crate) tell: Option<Code>,
+    /// Why it is the other side's doing, if it is.
+    pub(crate) refusal: Option<Refusal>,
 }
 
 impl Failure {
     pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), tell: None }
+        Self { kind, text: text.into(), tell: None, refusal: None }
+    }
+
+    /// The same, as the other side's doing.
+    pub(crate) fn because(self, refusal: Refusal) -> Self {
+        Self { refusal: Some(refusal), ..self }
     }
 
     /// The other side did something cheap too often.
-    pub(crate) fn calm(what: &str, budget: &str) -> Self {
-        Self::violation(Code::ENHANCE_YOUR_CALM, format!("too many {what}: the budget is {budget}"))
+    pub(crate) fn calm(refusal: Refusal, what: &str, budget: &dyn fmt::Display) -> Self {
+        let text = format!("too many {what}: the budget is {budget}");
+        Self::violation(Code::ENHANCE_YOUR_CALM, text).because(refusal)
     }
 
     /// The other side broke a rule and is told so.
     pub(crate) fn violation(code: Code, text: impl Into<String>) -> Self {
-        Self { kind: ErrorKind::Protocol, text: text.into(), tell: Some(code) }
+        let refusal = if code == Code::FLOW_CONTROL { Refusal::FlowControl } else { Refusal::Protocol };
+        Self { kind: ErrorKind::Protocol, text: text.into(), tell: Some(code), refusal: Some(refusal) }
     }
 }
 
@@ -161,10 +166,16 @@ pub(crate) enum OpenError {
 
 impl Connection {
     pub(crate) fn new(side: Side, mut settings: Settings, theirs: Hello, peer: Arc<Peer>, now: Instant) -> Self {
-        let cancels = (settings.max_calls.saturating_mul(2), CANCELS);
+        let refusals = match &side {
+            Side::Dialler(refusals) => refusals.clone(),
+            Side::Listener(endpoints) => endpoints.refusals().clone(),
+        };
+        let AbuseLimits { pings, aborts, idle_frames, .. } = settings.abuse;
+        // All calls of a full connection may end at once when their callers' common deadline passes (threat A17).
+        let aborts = Rate { at_once: settings.max_calls.saturating_mul(2).max(aborts.at_once), ..aborts };
         // A frame carries at most what the other side takes, whatever this side allows for headers.
         settings.headers.bytes = settings.headers.bytes.min((theirs.max_frame as usize).saturating_sub(OPEN_REST));
-        let budget = |(most, per_second)| Budget::new(most, per_second, now);
+        let budget = |rate| Budget::new(rate, now);
         Self {
             side,
             settings,
@@ -179,7 +190,8 @@ impl Connection {
             crowded: Vec::new(),
             opened: Vec::new(),
             wake: Vec::new(),
-            budgets: Budgets { strays: budget(STRAYS), cancels: budget(cancels), pings: budget(PINGS) },
+            budgets: Budgets { strays: budget(idle_frames), cancels: budget(aborts), pings: budget(pings) },
+            refusals,
             clock: Clock { last_received: now, ping_sent: None, next_due: None, idle_since: Some(now), armed: None },
             refused_by: None,
             retired: false,
@@ -296,7 +308,7 @@ impl Connection {
             return;
         }
         let last_call = match self.side {
-            Side::Dialler => 0,
+            Side::Dialler(_) => 0,
             Side::Listener(_) => self.last_call,
         };
         encode_go_away(self.outbox.control(), &GoAway { last_call, code, grace, text: text.to_owned() });

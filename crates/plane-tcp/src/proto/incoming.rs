@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use plane_core::frame::{End, Flags, Frame, FrameError, Frames, Kind, encode_pong};
-use plane_core::{AbortReason, Code, Delivery, Error, ErrorKind, Headers};
+use plane_core::{AbortReason, Code, Delivery, Error, ErrorKind, Headers, Refusal};
 
 use crate::proto::call::{Outcome, Role};
 use crate::proto::connection::{Connection, Failure, Side};
@@ -44,7 +44,7 @@ impl Connection {
             Frame::Credit { call, bytes } => self.on_credit(now, call, bytes),
             Frame::Ping(opaque) => {
                 if !self.budgets.pings.spend(now) {
-                    return Err(Failure::calm("pings", "1,000 and 100 more each second"));
+                    return Err(Failure::calm(Refusal::Pings, "pings", &self.settings.abuse.pings));
                 }
                 encode_pong(self.outbox.control(), opaque);
                 Ok(())
@@ -66,7 +66,7 @@ impl Connection {
         if self.budgets.strays.spend(now) {
             Ok(())
         } else {
-            Err(Failure::calm("frames without effect", "10,000 and 1,000 more each second"))
+            Err(Failure::calm(Refusal::IdleFrames, "frames without effect", &self.settings.abuse.idle_frames))
         }
     }
 
@@ -80,7 +80,7 @@ impl Connection {
 
     pub(crate) fn wrong_side(&self, kind: Kind) -> Failure {
         let side = match self.side {
-            Side::Dialler => "listener",
+            Side::Dialler(_) => "listener",
             Side::Listener(_) => "dialler",
         };
         Failure::violation(Code::PROTOCOL, format!("a {kind} frame from the {side}"))
@@ -127,15 +127,16 @@ impl Connection {
             }
             Err(ReceiveError::Credit) => Err(self.over_credit(id)),
             Err(ReceiveError::TooLarge) => {
-                self.refuse_message(id);
+                self.refuse_message(now, id);
                 Ok(())
             }
         }
     }
 
     /// A message over the limit ends its call and nothing else (docs/protocol.md, "Messages").
-    fn refuse_message(&mut self, id: u64) {
+    fn refuse_message(&mut self, now: Instant, id: u64) {
         let status = too_large(self.settings.max_message);
+        self.refusals.note(now, Refusal::Message, &self.peer.address, &status.message());
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.receiving.discard();
         match &call.role {
@@ -259,7 +260,7 @@ impl Connection {
 
     fn on_go_away(&mut self, go_away: plane_core::frame::GoAway) {
         let refused: Vec<u64> = match self.side {
-            Side::Dialler => self.calls.keys().copied().filter(|id| *id > go_away.last_call).collect(),
+            Side::Dialler(_) => self.calls.keys().copied().filter(|id| *id > go_away.last_call).collect(),
             Side::Listener(_) => Vec::new(),
         };
         for id in refused {

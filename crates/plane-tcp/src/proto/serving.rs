@@ -4,15 +4,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use plane_core::frame::{Cancel, Flags, FrameError, Kind, Open, encode_end};
-use plane_core::{AbortReason, Admitted, CallInfo, Code, Context, Status};
+use plane_core::{AbortReason, Admitted, CallInfo, Code, Context, Refusal, Status};
 
 use crate::proto::call::{Call, Handling, Opened, Role};
-use crate::proto::connection::{Connection, Failure, Side};
+use crate::proto::connection::{Connection, Failure, Settings, Side};
 use crate::proto::receiving::{MESSAGE_COST, Receiving, cost, too_large};
 use crate::proto::sending::Sending;
-
-/// Refusals that a dialler may leave unread, in bytes, beside what its connection may hold unwritten anyway.
-const UNREAD_REFUSALS: usize = 8 << 20;
 
 impl Connection {
     pub(crate) fn on_open(
@@ -37,30 +34,50 @@ impl Connection {
         if cost(&payload) > self.settings.credit {
             return Err(self.over_credit(id));
         }
-        let admitted = open.and_then(|open| {
-            if self.in_flight >= self.settings.max_calls as usize {
-                let most = self.settings.max_calls;
-                let what = format!("the connection has {most} calls in flight (max_calls)");
-                return Err(Status::resource_exhausted(what));
-            }
-            if payload.len() > self.settings.max_message {
-                return Err(too_large(self.settings.max_message));
-            }
-            Ok((endpoints.admit(open.endpoint, open.instance)?, open))
-        });
+        let admitted = open
+            .map_err(|status| {
+                let limit = status.code() == Code::HEADERS_TOO_LARGE;
+                (if limit { Refusal::Headers } else { Refusal::InvalidCall }, status)
+            })
+            .and_then(|open| self.check_room(&payload).map(|()| open))
+            .map_err(|(refusal, status)| {
+                endpoints.refuse(refusal, &self.peer, &status);
+                status
+            })
+            .and_then(|open| Ok((endpoints.admit(open.endpoint, open.instance, &self.peer)?, open)));
         match admitted {
             Ok((admitted, open)) => self.take_on(now, id, flags, admitted, open, payload),
-            Err(status) => self.refuse(id, &status),
+            Err(status) => self.refuse(id, flags, &status),
         }
     }
 
+    /// The limits of this connection, as opposed to those of the whole server.
+    fn check_room(&self, payload: &Bytes) -> Result<(), (Refusal, Status)> {
+        let Settings { max_calls, max_message, .. } = self.settings;
+        if self.in_flight >= max_calls as usize {
+            let what = format!("the connection has {max_calls} calls in flight (max_calls)");
+            return Err((Refusal::Calls, Status::resource_exhausted(what)));
+        }
+        if payload.len() > max_message {
+            return Err((Refusal::Message, too_large(max_message)));
+        }
+        Ok(())
+    }
+
     /// Ends a call without a handler. What a dialler that does not read its refusals is owed has a bound.
-    fn refuse(&mut self, id: u64, status: &Status) -> Result<(), Failure> {
-        if self.outbox.staged() > self.settings.unwritten.saturating_add(UNREAD_REFUSALS) {
-            return Err(Failure::calm("unread refusals", "8 MiB beyond what a connection may hold unwritten"));
+    fn refuse(&mut self, id: u64, flags: Flags, status: &Status) -> Result<(), Failure> {
+        let limit = self.settings.abuse.unread_refusals;
+        if self.outbox.staged() > self.settings.unwritten.saturating_add(limit) {
+            let budget = format!("{limit} bytes beyond what a connection may hold unwritten");
+            return Err(Failure::calm(Refusal::UnreadRefusals, "unread refusals", &budget));
         }
         self.outbox.push(|out| encode_end(out, id, Flags::NOT_EXECUTED, 0, Some(status), None), Bytes::new());
-        self.expect_strays();
+        if flags.has(Flags::END) {
+            // Its request was whole: only a stop and an abort can be on their way.
+            self.budgets.strays.grant(2);
+        } else {
+            self.expect_strays();
+        }
         Ok(())
     }
 
@@ -120,7 +137,7 @@ impl Connection {
     }
 
     pub(crate) fn on_cancel(&mut self, now: Instant, id: u64, cancel: Cancel) -> Result<(), Failure> {
-        if matches!(self.side, Side::Dialler) {
+        if matches!(self.side, Side::Dialler(_)) {
             return Err(self.wrong_side(Kind::CANCEL));
         }
         let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::CANCEL, id) };
@@ -132,10 +149,9 @@ impl Connection {
             Cancel::Abort(code) => {
                 // To leave a stream is honest work; to open calls for nothing is what must not pay.
                 if !handling.begun && !self.budgets.cancels.spend(now) {
-                    return Err(Failure::calm(
-                        "aborted calls",
-                        "twice max_calls beyond those answered, and 100 each second",
-                    ));
+                    let rate = self.settings.abuse.aborts;
+                    let budget = format!("twice max_calls, but at least {rate}, beyond those answered");
+                    return Err(Failure::calm(Refusal::Aborts, "aborted calls", &budget));
                 }
                 // Both sides watch the deadline; whoever is first, the handler sees the same reason.
                 let late = code == Code::DEADLINE_EXCEEDED;

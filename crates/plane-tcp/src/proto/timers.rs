@@ -105,7 +105,7 @@ impl Connection {
             return Ok(());
         }
         let text = format!("the connection was idle for {:?}", self.settings.idle_timeout);
-        Err(Failure { kind: ErrorKind::Unavailable, text, tell: Some(Code::OK) })
+        Err(Failure { tell: Some(Code::OK), ..Failure::new(ErrorKind::Unavailable, text) })
     }
 
     /// One pass over the table whenever the earliest known due time comes; between passes a call costs no timer.

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use plane_core::Peer;
+use plane_core::{ErrorKind, Peer, Refusal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -49,7 +49,8 @@ async fn accept_all(
                     pause = PAUSE.0;
                     if connections.len() >= shared.config.max_connections {
                         let limit = shared.config.max_connections;
-                        tracing::warn!(peer = %socket.peer(), limit, "closed a connection over max_connections");
+                        let what = format!("{limit} connections are open (max_connections)");
+                        shared.endpoints.refusals().note(now(), Refusal::Connections, &socket.peer(), &what);
                     } else {
                         connections.spawn(serve(socket, shared.clone()));
                     }
@@ -84,8 +85,12 @@ async fn serve(mut socket: Socket, shared: Arc<Shared>) {
     let greeted = tokio::time::timeout(*hello_timeout, exchange(&mut socket, config, Speaker::Listener)).await;
     let (hello, decoder) = match greeted {
         Ok(Ok(greeted)) => greeted,
-        Ok(Err(Failure { text, .. })) => return tracing::warn!(peer = %address, reason = %text, "closed a connection"),
-        Err(_) => return tracing::warn!(peer = %address, "closed a connection: no hello within {hello_timeout:?}"),
+        Ok(Err(failure)) => return refuse(&shared, &address, failure),
+        Err(_) => {
+            let what = format!("no hello within {hello_timeout:?}");
+            let failure = Failure::new(ErrorKind::DeadlineExceeded, what).because(Refusal::HelloTimeout);
+            return refuse(&shared, &address, failure);
+        }
     };
     let peer = Arc::new(Peer::new(address, hello.agent.clone()));
     let settings = config.settings(*idle_timeout, u64::MAX);
@@ -96,6 +101,19 @@ async fn serve(mut socket: Socket, shared: Arc<Shared>) {
     let number = shared.next_connection();
     let _listed = Listed::new(&shared, number, link.clone());
     LinkDriver::new(link, read, decoder, Handlers { accept_notice: *accept_notice }).await;
+}
+
+/// Says why a connection never was one.
+fn refuse(shared: &Shared, peer: &str, failure: Failure) {
+    let Failure { text, refusal, .. } = failure;
+    match refusal {
+        // A hello that cannot be understood is told from frames that cannot: it is mostly another version.
+        Some(refusal) => {
+            let refusal = if refusal == Refusal::Protocol { Refusal::Hello } else { refusal };
+            shared.endpoints.refusals().note(now(), refusal, peer, &text);
+        }
+        None => tracing::debug!(peer, reason = %text, "a connection ended before its hello"),
+    }
 }
 
 fn now() -> Instant {

@@ -146,10 +146,11 @@ async fn peer_refused(peer: &mut Peer, call: u64, length: usize, flags: Flags) -
 async fn hostile_names_and_headers_end_their_call_alone() {
     let world = World::start().await;
     let mut peer = Peer::dial(&world.address).await;
-    let cases: [(&[u8], Vec<u8>, Code); 5] = [
+    let cases: [(&[u8], Vec<u8>, Code); 6] = [
         (b"../../etc/passwd", Vec::new(), Code::INVALID_ARGUMENT),
         (b"a\0b", Vec::new(), Code::INVALID_ARGUMENT),
-        (b"a..b", Vec::new(), Code::NOT_FOUND),
+        (b"a..b", Vec::new(), Code::INVALID_ARGUMENT),
+        (b"demo.wire.nobody", Vec::new(), Code::NOT_FOUND),
         (b"demo.wire.echo", vec![1; 17 * 1024], Code::HEADERS_TOO_LARGE),
         (b"demo.wire.echo", b"\x01\x00\x01x\xff".to_vec(), Code::INVALID_ARGUMENT),
     ];

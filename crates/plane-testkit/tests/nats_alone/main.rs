@@ -2,6 +2,7 @@
 
 mod apart;
 mod calls;
+mod hostile;
 mod limits;
 mod outages;
 mod world;

@@ -1,10 +1,14 @@
 //! Settings of clients, servers and the connections of both. Every setter refuses a value that cannot work.
 
+mod abuse;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use plane_core::{AdmissionLimits, ConfigError, HeaderLimits};
+
+pub use self::abuse::{AbuseLimits, Rate};
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -21,6 +25,7 @@ pub struct ConnectionConfig {
     pub(crate) headers: HeaderLimits,
     pub(crate) keepalive_interval: Duration,
     pub(crate) keepalive_timeout: Duration,
+    pub(crate) abuse: AbuseLimits,
     pub(crate) agent: String,
 }
 
@@ -36,6 +41,7 @@ impl Default for ConnectionConfig {
             headers: HeaderLimits::default(),
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
+            abuse: AbuseLimits::default(),
             agent: concat!("plane/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
@@ -132,6 +138,15 @@ impl ConnectionConfig {
             ConfigError::check(range.contains(&interval), "keepalive_interval", interval, "10 ms to a day")?;
         self.keepalive_timeout =
             ConfigError::check(range.contains(&timeout), "keepalive_timeout", timeout, "10 ms to a day")?;
+        Ok(self)
+    }
+
+    /// What the other side may do before it is taken for an enemy; see [`AbuseLimits`] for each.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if a time is not 1 ms to an hour, or a rate allows nothing at once.
+    pub fn abuse(mut self, limits: AbuseLimits) -> Result<Self, ConfigError> {
+        self.abuse = limits.check()?;
         Ok(self)
     }
 }

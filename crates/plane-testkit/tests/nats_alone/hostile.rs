@@ -1,0 +1,69 @@
+//! Requests and answers that no correct peer makes.
+
+use plane_core::{
+    Code, Delivery, Error, ErrorKind, Refusal, Request, RequestPlaneClient, RequestPlaneServer, ServerStats,
+};
+use plane_testkit::nats::NatsServer as Nats;
+
+use crate::world::{World, any, config, endpoint, in_time};
+
+/// A request of a plain client, and the code that the answer carries.
+async fn code_of(plain: &async_nats::Client, subject: &str, headers: async_nats::HeaderMap) -> Option<Code> {
+    let answer = in_time(plain.request_with_headers(subject.to_owned(), headers, "hi".into())).await.unwrap();
+    let code = answer.headers.as_ref().and_then(|headers| headers.get("Plane-Status"))?;
+    code.as_str().parse().ok().map(Code)
+}
+
+fn numbered(count: usize, value: &str) -> async_nats::HeaderMap {
+    let mut headers = async_nats::HeaderMap::new();
+    (0..count).for_each(|number| headers.insert(format!("x-{number}"), value));
+    headers
+}
+
+/// Threats A25 and A26: more headers than a map can hold, more than the limit of either kind, names twice, and ids and
+/// versions that are none. Each is refused typed and counted, and the server goes on.
+#[tokio::test]
+async fn hostile_requests_are_refused_alone() {
+    let nats = Nats::start();
+    let world = World::start(config(&nats)).await;
+    let plain = async_nats::connect(nats.url()).await.unwrap();
+    let echo = "plane.test.nats.echo";
+    assert_eq!(code_of(&plain, echo, numbered(64, "")).await, None);
+    let mut same = async_nats::HeaderMap::new();
+    (0..10_000).for_each(|number| same.append("x-same", number.to_string()));
+    for bomb in [numbered(65, ""), numbered(40_000, ""), numbered(1, &"v".repeat(17 << 10)), same] {
+        assert_eq!(code_of(&plain, echo, bomb).await, Some(Code::HEADERS_TOO_LARGE));
+    }
+    let mut strange = async_nats::HeaderMap::new();
+    strange.insert("Plane-Request-Id", "a.b > *");
+    assert_eq!(code_of(&plain, echo, strange).await, Some(Code::INVALID_ARGUMENT));
+    let mut later = async_nats::HeaderMap::new();
+    later.insert("Plane-Version", "2");
+    assert_eq!(code_of(&plain, echo, later).await, Some(Code::UNIMPLEMENTED));
+    in_time(world.echo("still here")).await.unwrap();
+    let ServerStats { refused, refusals, in_flight, .. } = world.server.stats();
+    assert_eq!((refusals.of(Refusal::Headers), refusals.of(Refusal::InvalidCall)), (4, 2));
+    assert_eq!((refused, in_flight), (6, 0));
+}
+
+/// Threat A25, from the other side: a service that answers with a header bomb ends its own call.
+#[tokio::test]
+async fn a_hostile_answer_ends_its_call_alone() {
+    let nats = Nats::start();
+    let world = World::start(config(&nats)).await;
+    let plain = async_nats::connect(nats.url()).await.unwrap();
+    let mut requests = plain.subscribe("plane.test.nats.scripted").await.unwrap();
+    plain.flush().await.unwrap();
+    let address = any();
+    let call = world.client.call(&address, Request::new(endpoint("scripted"), "go"));
+    let answer = async {
+        let request = futures_util::StreamExt::next(&mut requests).await.unwrap();
+        let reply = request.reply.unwrap();
+        plain.publish_with_headers(reply, numbered(40_000, ""), "x".into()).await.unwrap();
+    };
+    let (answered, ()) = in_time(async { tokio::join!(call, answer) }).await;
+    let error: Error = answered.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Protocol, Delivery::Executed));
+    in_time(world.echo("still here")).await.unwrap();
+    assert_eq!(world.client.stats().in_flight, 0);
+}
