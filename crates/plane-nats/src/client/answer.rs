@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 
 use super::call::{Begun, Call, Next};
+use super::inbox::Inbox;
 use super::routes::Routes;
 use crate::controls::Controls;
 
@@ -18,6 +19,7 @@ use crate::controls::Controls;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) routes: Routes,
+    pub(super) inbox: Inbox,
     pub(super) controls: Controls,
     pub(super) request_timeout: Duration,
     /// How long a call that was accepted may be silent.
@@ -32,6 +34,8 @@ impl Shared {
         loop {
             self.routes.wait_until_used().await;
             tokio::time::sleep(every).await;
+            // A caller that read for itself may have stopped doing so; what came since is heard before its time is over.
+            self.inbox.give_back(&self.routes);
             let now = Instant::now();
             for call in self.routes.all() {
                 let (until, accepted) = call.silent_until(self.request_timeout, self.keepalive);
@@ -73,6 +77,8 @@ impl Shared {
 pub(super) struct Answer {
     shared: Arc<Shared>,
     call: Arc<Call>,
+    /// While the answer has not begun and no other call is in flight.
+    reads_inbox: bool,
     deadline: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
     /// What sends the request's messages.
@@ -84,11 +90,25 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn new(shared: Arc<Shared>, call: Arc<Call>, deadline: Option<Instant>, count: CallCount) -> Self {
-        Self { shared, call, deadline, timer: None, upload: None, trailers: None, count: Some(count) }
+        Self {
+            shared,
+            call,
+            reads_inbox: false,
+            deadline,
+            timer: None,
+            upload: None,
+            trailers: None,
+            count: Some(count),
+        }
     }
 
     pub(super) fn call(&self) -> &Arc<Call> {
         &self.call
+    }
+
+    /// Its caller does nothing but wait for it, so it can read the inbox while it is the only one.
+    pub(super) fn reads_inbox(&mut self) {
+        self.reads_inbox = true;
     }
 
     pub(super) fn uploads_with(&mut self, upload: AbortHandle) {
@@ -103,7 +123,11 @@ impl Answer {
 
     /// Waits until the answer begins.
     pub(super) async fn begin(mut self) -> Result<Response, Error> {
-        match std::future::poll_fn(|cx| self.poll_begin(cx)).await {
+        let begun = std::future::poll_fn(|cx| self.poll_begin(cx)).await;
+        if !matches!(begun, Ok(Begun::Whole(_))) {
+            self.leave_inbox();
+        }
+        match begun {
             Ok(Begun::Whole(response)) => {
                 self.end(Outcome::Completed);
                 Ok(response)
@@ -117,6 +141,9 @@ impl Answer {
     }
 
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<Begun, Error>> {
+        if self.reads_inbox {
+            self.shared.inbox.poll_alone(cx, &self.shared.routes, &self.shared.controls);
+        }
         if let Poll::Ready(begun) = self.call.poll_begin(cx) {
             return Poll::Ready(begun);
         }
@@ -134,6 +161,13 @@ impl Answer {
         let what = "the deadline of the call passed";
         self.shared.give_up(&self.call, Code::DEADLINE_EXCEEDED, ErrorKind::DeadlineExceeded, what.to_owned());
         Poll::Ready(())
+    }
+
+    /// The task reads what comes from now on.
+    fn leave_inbox(&mut self) {
+        if std::mem::take(&mut self.reads_inbox) {
+            self.shared.inbox.give_back(&self.shared.routes);
+        }
     }
 
     fn end(&mut self, outcome: Outcome) {
@@ -193,6 +227,8 @@ impl Drop for Answer {
         if self.count.is_none() {
             return;
         }
+        // What is late is to be aborted, and somebody has to hear it.
+        self.leave_inbox();
         let gone = Error::new(ErrorKind::Cancelled, Delivery::Unknown, "the caller went away");
         if self.call.fail(gone) {
             self.shared.tell_server(&self.call, Code::CANCELLED);

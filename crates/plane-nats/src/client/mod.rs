@@ -3,6 +3,7 @@
 //! - `runs`: which run of a stored request an answer belongs to.
 //! - `call`: one call in flight.
 //! - `routes`: which call an answer belongs to.
+//! - `inbox`: who reads the answers.
 //! - `answer`: the caller's end of a call.
 //! - `upload`: the messages of a request that do not fit its first payload.
 //! - `vigil`: whether the servers that say nothing are still there.
@@ -13,6 +14,8 @@ mod runs;
 mod call;
 
 mod routes;
+
+mod inbox;
 
 mod answer;
 
@@ -25,9 +28,8 @@ mod stored;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::{HeaderMap, Subscriber};
+use async_nats::HeaderMap;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use plane_core::{
     Address, Body, BoxFuture, CallCount, ClientStats, Delivery, DrainReport, Error, ErrorKind, Health, Ledger, Request,
     RequestPlaneClient, Response, Transport, check_headers,
@@ -37,6 +39,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use self::answer::{Answer, Shared};
 use self::call::Call;
+use self::inbox::Inbox;
 use self::routes::Routes;
 use crate::connection::{NatsConnection, Outbound, over_limit, over_payload};
 use crate::durable::Store;
@@ -76,6 +79,7 @@ impl NatsClient {
             ledger: Ledger::default(),
             shared: Arc::new(Shared {
                 routes: Routes::new(config.max_calls, token),
+                inbox: Inbox::default(),
                 controls: crate::controls::Controls::default(),
                 request_timeout: config.request_timeout,
                 keepalive: config.keepalive_interval + config.keepalive_timeout,
@@ -137,7 +141,8 @@ impl NatsClient {
                 })?;
                 let (open, closing) = oneshot::channel();
                 let (connection, shared) = (self.connection.clone(), self.shared.clone());
-                tokio::spawn(read(connection, shared, self.inbox.clone(), (inbox, denied), closing));
+                shared.inbox.open(inbox);
+                tokio::spawn(read(connection, shared, self.inbox.clone(), denied, closing));
                 Ok::<_, Error>(open)
             })
             .await?;
@@ -187,6 +192,11 @@ impl NatsClient {
         let (reply, headers) =
             (Some(subject::inbox(&self.inbox, id).into()), Some(wire).filter(|wire| !wire.is_empty()));
         let message = Outbound { subject, reply, headers, payload };
+        if is_alone && rest.is_none() {
+            answer.reads_inbox();
+        } else {
+            self.shared.inbox.give_back(&self.shared.routes);
+        }
         // One call alone gains nothing by waiting for others.
         let sent = match is_alone {
             true => self.connection.publish(message).await,
@@ -249,36 +259,46 @@ fn wrong_address(address: &Address) -> Error {
     Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, format!("NATS cannot reach {address}"))
 }
 
-/// Takes in what comes to the inbox. Every answer wakes this, so it looks at nothing else.
-async fn hear(shared: Arc<Shared>, mut inbox: Subscriber) {
-    while let Some(message) = inbox.next().await {
-        shared.routes.take(message, &shared.controls);
-    }
-}
-
-/// Hears answers, tells servers what callers want, and ends the calls of a connection that is lost.
+/// Hears answers until nobody calls any more or the connection is closed.
 async fn read(
     connection: NatsConnection,
     shared: Arc<Shared>,
     inbox_subject: String,
-    (inbox, mut denied): (Subscriber, broadcast::Receiver<Arc<str>>),
-    mut closing: oneshot::Receiver<()>,
+    denied: broadcast::Receiver<Arc<str>>,
+    closing: oneshot::Receiver<()>,
 ) {
-    let mut hearing = AbortOnDropHandle::new(tokio::spawn(hear(shared.clone(), inbox)));
+    // Every answer wakes this task, so it looks at nothing else.
+    let hearing = AbortOnDropHandle::new(tokio::spawn({
+        let shared = shared.clone();
+        async move { shared.inbox.read(&shared.routes, &shared.controls).await }
+    }));
+    tokio::select! {
+        _ = hearing => {}
+        () = attend(&connection, &shared, &inbox_subject, denied) => {}
+        _ = closing => shared.controls.tell(&connection).await,
+    }
+    shared.inbox.close();
+}
+
+/// Tells servers what callers want, and ends the calls of a connection or server that is lost.
+async fn attend(
+    connection: &NatsConnection,
+    shared: &Shared,
+    inbox_subject: &str,
+    mut denied: broadcast::Receiver<Arc<str>>,
+) {
     let mut losses = connection.losses();
-    let telling = shared.controls.run(&connection);
-    tokio::pin!(telling);
-    let watching = async { tokio::join!(vigil::run(&connection, &shared, &inbox_subject), shared.end_silent()) };
+    let watching = async {
+        tokio::join!(
+            shared.controls.run(connection),
+            vigil::run(connection, shared, inbox_subject),
+            shared.end_silent()
+        )
+    };
     tokio::pin!(watching);
     loop {
         tokio::select! {
-            _ = &mut hearing => return,
-            () = &mut telling => {}
-            ((), ()) = &mut watching => {}
-            _ = &mut closing => {
-                shared.controls.tell(&connection).await;
-                return;
-            }
+            _ = &mut watching => {}
             lost = losses.changed() => {
                 if lost.is_err() {
                     return;

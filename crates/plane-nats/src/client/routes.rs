@@ -37,6 +37,8 @@ struct Table {
     deaf: bool,
     /// Somebody waits for the first call.
     idle: bool,
+    /// The caller of the only call reads the inbox itself.
+    heard_alone: bool,
 }
 
 impl Routes {
@@ -77,6 +79,18 @@ impl Routes {
             self.used.notify_one();
         }
         Ok(alone)
+    }
+
+    /// Lets the caller of the only call read the inbox; whether there is just one.
+    pub(super) fn hear_alone(&self) -> bool {
+        let mut table = self.table.lock();
+        table.heard_alone = table.calls.len() == 1;
+        table.heard_alone
+    }
+
+    /// Lets one task read the inbox for all calls; whether a caller did.
+    pub(super) fn hear_together(&self) -> bool {
+        std::mem::take(&mut self.table.lock().heard_alone)
     }
 
     pub(super) fn remove(&self, id: u64) {

@@ -79,6 +79,7 @@ impl NatsClient {
         if let Err(error) = self.shared.routes.insert(&call) {
             return Err(answer.not_sent(error));
         }
+        self.shared.inbox.give_back(&self.shared.routes);
         let mut wire = HeaderMap::new();
         head::add_application(&mut wire, &headers);
         let made = key(&headers).and_then(|key| Ok((key, self.stored_payload(&mut wire, body)?)));

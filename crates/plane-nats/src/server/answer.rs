@@ -295,13 +295,14 @@ impl Running {
 
     /// Packs what else is ready now; what comes after that.
     async fn gather(&self, pack: &mut Pack, body: &mut Body, stopped: &mut bool) -> Polled {
-        let (mut began, mut has_given_way) = (None, false);
+        let (mut began, mut packed_before) = (None, 0);
         loop {
             let message = match poll_fn(|cx| Poll::Ready(self.poll_body(cx, body, stopped))).await {
                 Poll::Ready(Ok(Some(Ok(message)))) => message,
                 // What is sent waits for the others' turn anyway; a handler that only gave way has its next by then.
-                Poll::Pending if !has_given_way && !self.entry.is_alone() => {
-                    has_given_way = true;
+                // As long as it has, the next turn is worth as much.
+                Poll::Pending if pack.len() > packed_before && !self.entry.is_alone() => {
+                    packed_before = pack.len();
                     tokio::task::yield_now().await;
                     continue;
                 }
