@@ -342,6 +342,10 @@ impl Connection {
         if let Some(code) = failure.tell {
             self.go_away(code, &failure.text, Duration::ZERO);
         }
+        if matches!(self.side, Side::Dialler(_)) {
+            // Their callers are told that they were not sent, and may send them elsewhere.
+            self.outbox.drop_messages();
+        }
         let ids: Vec<u64> = self.calls.keys().copied().collect();
         for id in ids {
             let delivery = self.delivery(id);
@@ -367,7 +371,7 @@ impl Connection {
         self.failure = Some(failure);
     }
 
-    /// How far a call has got.
+    /// How far a call has got on a connection that is lost.
     pub(crate) fn delivery(&mut self, id: u64) -> Delivery {
         let refused_after = self.refused_by.as_ref().map_or(u64::MAX, |go_away| go_away.last_call);
         let begun = self.calls.get_mut(&id).and_then(Call::caller).is_some_and(|caller| caller.begun);

@@ -42,3 +42,6 @@ mod incoming;
 mod serving;
 
 mod timers;
+
+#[cfg(test)]
+mod tests;

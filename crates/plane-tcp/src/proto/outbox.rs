@@ -43,6 +43,13 @@ impl Outbox {
         self.staged
     }
 
+    /// Forgets everything but the frames that overtake messages.
+    pub(crate) fn drop_messages(&mut self) {
+        self.segments.clear();
+        self.tail.clear();
+        self.staged = 0;
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.staged == 0 && self.control.is_empty()
     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use plane_core::frame::{encode_accept, encode_ping};
-use plane_core::{AbortReason, Code, Error, ErrorKind};
+use plane_core::{AbortReason, Code, Delivery, Error, ErrorKind};
 
 use crate::proto::call::Role;
 use crate::proto::connection::{Connection, Failure};
@@ -119,7 +119,11 @@ impl Connection {
     }
 
     fn handle_due_call(&mut self, now: Instant, id: u64) {
-        let delivery = self.delivery(id);
+        let delivery = match self.delivery(id) {
+            // The connection lives: an OPEN that waits for the writer still goes out, and may be answered.
+            Delivery::NotSent => Delivery::Unknown,
+            delivery => delivery,
+        };
         let Some(call) = self.calls.get_mut(&id) else { return };
         let late = call.deadline.is_some_and(|deadline| deadline <= now);
         match &mut call.role {

@@ -1,0 +1,143 @@
+//! Two connections that exchange bytes by hand.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use plane_core::frame::Decoder;
+use plane_core::{
+    Address, AdmissionLimits, Delivery, EndpointId, Endpoints, ErrorKind, Headers, InstanceId, Peer, Refusals,
+    Registration, Response, handler_fn,
+};
+
+use super::*;
+use crate::config::ConnectionConfig;
+
+/// How long the listener may take to accept a call.
+const ACCEPT: Duration = Duration::from_secs(1);
+
+/// A dialler and a listener that have said hello.
+struct Pair {
+    now: Instant,
+    dialler: Connection,
+    listener: Connection,
+    endpoint: EndpointId,
+    _registration: Registration,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self::with(ConnectionConfig::default())
+    }
+
+    fn with(config: ConnectionConfig) -> Self {
+        let now = Instant::now();
+        let endpoint = EndpointId::new("demo", "proto", "pair").expect("a valid name");
+        let endpoints = Endpoints::new(AdmissionLimits::default());
+        let handler = Arc::new(handler_fn(|_, _| async { Ok(Response::default()) }));
+        let instance = InstanceId::new(1).expect("not zero");
+        let registration = endpoints.register(endpoint.clone(), instance, Address::mem("pair"), handler);
+        let side = |side| {
+            let settings = config.settings(Duration::from_secs(300), 100);
+            Connection::new(side, settings, config.hello(), Arc::new(Peer::default()), now)
+        };
+        Self {
+            now,
+            dialler: side(Side::Dialler(Refusals::default())),
+            listener: side(Side::Listener(endpoints)),
+            endpoint,
+            _registration: registration.expect("a new table"),
+        }
+    }
+
+    fn open(&mut self, only: Option<Bytes>) -> u64 {
+        let opening = Opening {
+            endpoint: &self.endpoint,
+            instance: None,
+            headers: &Headers::new(),
+            deadline: None,
+            accept_by: self.now + ACCEPT,
+            only,
+        };
+        self.dialler.open(self.now, opening).expect("there is room")
+    }
+
+    /// What the dialler sent reaches the listener.
+    fn to_listener(&mut self) {
+        pass(self.now, &mut self.dialler, &mut self.listener);
+    }
+
+    fn to_dialler(&mut self) {
+        pass(self.now, &mut self.listener, &mut self.dialler);
+    }
+
+    fn begin(&mut self, call: u64) -> Poll<Result<(Headers, Begun), plane_core::Error>> {
+        self.dialler.poll_begin(call, &Context::from_waker(Waker::noop()))
+    }
+
+    /// What the handler of a call reads next.
+    fn next(&mut self, call: u64) -> Poll<Next> {
+        self.listener.poll_next(call, &Context::from_waker(Waker::noop()))
+    }
+}
+
+/// Everything that one side has to write.
+fn written(from: &mut Connection) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut batch = Batch::default();
+    while from.wants_to_write() {
+        from.transmit(&mut batch);
+        while !batch.is_empty() {
+            let take = |slices: &[std::io::IoSlice<'_>]| {
+                let before = out.len();
+                slices.iter().for_each(|slice| out.extend_from_slice(slice));
+                Ok::<_, ()>(out.len() - before)
+            };
+            let taken = batch.write_with(take).expect("it takes all");
+            batch.advance(taken);
+        }
+    }
+    out
+}
+
+fn pass(now: Instant, from: &mut Connection, to: &mut Connection) {
+    let mut decoder = Decoder::new(ConnectionConfig::default().frame_limits(), 0);
+    decoder.extend(&written(from));
+    if let Some(frames) = decoder.frames().expect("correct frames") {
+        to.handle(now, frames).expect("a correct peer");
+    }
+}
+
+fn bytes(length: usize) -> Bytes {
+    vec![7; length].into()
+}
+
+/// An OPEN that waits for the writer goes out although its caller has given up: nobody may call that not sent.
+#[test]
+fn a_call_that_times_out_before_it_is_written_may_be_executed() {
+    let mut pair = Pair::new();
+    let call = pair.open(Some(bytes(1)));
+    pair.dialler.handle_timeout(pair.now + ACCEPT).expect("a connection that lives");
+    let Poll::Ready(Err(error)) = pair.begin(call) else { panic!("its time is over") };
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::DeadlineExceeded, Delivery::Unknown));
+    pair.to_listener();
+    assert_eq!(pair.listener.opened.len(), 1);
+}
+
+/// What was not written when the connection was given up is not written after, whatever its last words are.
+#[test]
+fn a_call_that_was_not_sent_stays_so() {
+    let mut pair = Pair::new();
+    let sent = pair.open(Some(bytes(1)));
+    pair.to_listener();
+    let staged = pair.open(Some(bytes(100_000)));
+    pair.dialler.fail(Failure::violation(plane_core::Code::PROTOCOL, "given up"));
+    for (call, delivery) in [(sent, Delivery::Unknown), (staged, Delivery::NotSent)] {
+        let Poll::Ready(Err(error)) = pair.begin(call) else { panic!("the connection is lost") };
+        assert_eq!(error.delivery(), delivery);
+    }
+    pair.to_listener();
+    assert_eq!(pair.listener.opened.len(), 1);
+    assert!(pair.listener.refused_by.is_some(), "the last word");
+}
