@@ -208,7 +208,8 @@ impl Connection {
             }
         } else {
             call.ended = true;
-            call.outcome = Some(outcome);
+            // The request of an aborted call has ended already, and not in order.
+            call.outcome.get_or_insert(outcome);
             self.wake.extend(call.reader.take());
         }
     }

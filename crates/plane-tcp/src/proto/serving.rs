@@ -167,6 +167,8 @@ impl Connection {
     pub(crate) fn end_aborted(&mut self, id: u64, reason: AbortReason) {
         let Some(call) = self.calls.get_mut(&id) else { return };
         call.receiving.discard();
+        // A handler that looks once more must not take what is left of its request for all of it.
+        call.outcome = Some(Err(reason.status().into()));
         call.sending.cut();
         self.wake.extend(call.sender.take());
         self.wake.extend(call.reader.take());

@@ -141,3 +141,35 @@ fn a_call_that_was_not_sent_stays_so() {
     assert_eq!(pair.listener.opened.len(), 1);
     assert!(pair.listener.refused_by.is_some(), "the last word");
 }
+
+/// A CANCEL overtakes messages. What comes of the request after it is dropped, so its end is no orderly one.
+#[test]
+fn what_is_left_of_an_aborted_request_does_not_look_whole() {
+    let mut pair = Pair::new();
+    let call = pair.open(None);
+    pair.to_listener();
+    for _ in 0..2 {
+        pair.dialler.send(call, bytes(10), false).expect("there is credit");
+    }
+    pair.dialler.finish(call, Ending::orderly());
+    pair.dialler.abandon(call, plane_core::Code::CANCELLED);
+    pair.to_listener();
+    assert!(matches!(pair.next(call), Poll::Ready(Next::Failed(error)) if error.kind() == ErrorKind::Cancelled));
+    assert!(pair.next(call).is_pending());
+}
+
+/// The same for messages that had come and were not read.
+#[test]
+fn an_abort_does_not_cut_a_request_unnoticed() {
+    let mut pair = Pair::new();
+    let call = pair.open(None);
+    for _ in 0..2 {
+        pair.dialler.send(call, bytes(10), false).expect("there is credit");
+    }
+    pair.dialler.finish(call, Ending::orderly());
+    pair.to_listener();
+    assert!(matches!(pair.next(call), Poll::Ready(Next::Message(_))));
+    pair.dialler.abandon(call, plane_core::Code::CANCELLED);
+    pair.to_listener();
+    assert!(matches!(pair.next(call), Poll::Ready(Next::Failed(_))));
+}
