@@ -24,7 +24,8 @@ impl Connection {
         let ended = call.ended;
         let only = matches!(call.outcome, Some(Ok(None))) && call.receiving.count() == 1;
         let Some(caller) = call.caller() else { return Poll::Ready(Err(lost_track())) };
-        if !(caller.begun || ended) {
+        // A part of the first message is not enough: it may be all there is, and its reader is not woken for it.
+        if !(caller.headers.is_some() || readable || ended) {
             register(&mut call.reader, cx);
             return Poll::Pending;
         }

@@ -173,3 +173,17 @@ fn an_abort_does_not_cut_a_request_unnoticed() {
     pair.to_listener();
     assert!(matches!(pair.next(call), Poll::Ready(Next::Failed(_))));
 }
+
+/// A reader is woken once there is something to read, so it must not find that the answer has begun before.
+#[test]
+fn an_answer_begins_with_its_first_whole_message() {
+    let mut pair = Pair::with(ConnectionConfig::default().credit(100_000).expect("in range"));
+    let call = pair.open(Some(bytes(1)));
+    pair.to_listener();
+    pair.listener.send(call, bytes(150_000), true).expect("within the limit");
+    pair.to_dialler();
+    assert!(pair.begin(call).is_pending());
+    pair.to_listener();
+    pair.to_dialler();
+    assert!(matches!(pair.begin(call), Poll::Ready(Ok((_, Begun::Only(message)))) if message.len() == 150_000));
+}
