@@ -225,6 +225,9 @@ impl<S: Start> LinkDriver<S> {
         let unfinished = self.decoder.partial() > 0;
         if whole || !unfinished {
             self.frame.note_progress();
+        } else {
+            // A large frame may take longer than the keepalive on a slow way; any byte is a sign of life.
+            self.link.with(|connection| connection.note_received(now));
         }
         if unfinished {
             self.frame.note_unfinished(now);

@@ -9,6 +9,7 @@
 //! - `ends`: how calls end at a server.
 //! - `delivery`: what callers are told about calls that did not end well.
 //! - `pool`: connections of a client.
+//! - `keepalive`: who is taken for dead, and who is not.
 //! - `cancels`: calls that are given up, at each of their stages.
 //! - `system`: what the operating system adds.
 
@@ -18,6 +19,7 @@ mod credit;
 mod delivery;
 mod ends;
 mod hellos;
+mod keepalive;
 mod pool;
 mod strangers;
 mod system;
