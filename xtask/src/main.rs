@@ -9,6 +9,8 @@
 //! - `ci`: format, lints, docs, tests and tidy, in that order.
 //! - `bench`: the load run and its report.
 //! - `soak`: rolling restarts and long runs.
+//! - `sim`: many seeds of the simulated connection.
+//! - `mutants`: whether tests notice when the protocol's code is changed.
 //! - `demo`: a chat completion over real processes.
 
 mod workspace;
@@ -26,6 +28,10 @@ mod ci;
 mod bench;
 
 mod soak;
+
+mod sim;
+
+mod mutants;
 
 mod demo;
 
@@ -51,6 +57,10 @@ enum Task {
     Bench(bench::Args),
     /// Call real workers for minutes while they are restarted, and see that nothing breaks or grows.
     Soak(soak::Args),
+    /// Simulate a connection under faults, for thousands of seeds.
+    Sim(sim::Args),
+    /// Change the protocol's code in one place after the other, and see that the tests notice.
+    Mutants(mutants::Args),
     /// Stream a chat completion through real processes, and kill one of them.
     Demo(demo::Args),
     /// Check the invariants of ARCHITECTURE.md that a program can check.
@@ -63,6 +73,8 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Bench(args) => bench::run(&args),
         Task::Soak(args) => soak::run(&args),
+        Task::Sim(args) => sim::run(&args),
+        Task::Mutants(args) => mutants::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Tidy => tidy::run(),
     };

@@ -36,3 +36,6 @@ pub use client::TcpClient;
 
 mod server;
 pub use server::{ServerDriver, TcpServer};
+
+#[cfg(test)]
+mod simulation;

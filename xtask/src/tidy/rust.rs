@@ -3,12 +3,13 @@
 use super::{Source, lines_where};
 
 /// Where the environment may be read: the one place of the libraries, the programs, and what is for development.
-const READS_ENVIRONMENT: [&str; 6] = [
+const READS_ENVIRONMENT: [&str; 7] = [
     "crates/plane-manager/src/config",
     "crates/plane-cli/",
     "crates/plane-testkit/",
     "crates/plane-bench/",
     "crates/plane-fuzz/",
+    "crates/plane-tcp/src/simulation/",
     "xtask/",
 ];
 

@@ -151,6 +151,19 @@ impl Receiving {
         self.partial = BytesMut::new();
     }
 
+    /// Credit that what came holds, or that is owed for it, and credit that the other side has.
+    #[cfg(test)]
+    pub(crate) fn account(&self) -> (u64, u64) {
+        let unread: u64 = self.unread.iter().map(|unread| u64::from(unread.cost)).sum();
+        (unread + u64::from(self.partial_cost) + u64::from(self.owed), u64::from(self.credit))
+    }
+
+    /// Bytes that it holds.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.partial.len() + self.unread.iter().map(|unread| unread.message.len()).sum::<usize>()
+    }
+
     /// How many messages came whole.
     pub(crate) fn count(&self) -> u64 {
         self.count

@@ -64,11 +64,11 @@ impl Pair {
     }
 
     /// What the dialler sent reaches the listener.
-    fn to_listener(&mut self) {
+    fn deliver(&mut self) {
         pass(self.now, &mut self.dialler, &mut self.listener);
     }
 
-    fn to_dialler(&mut self) {
+    fn reply(&mut self) {
         pass(self.now, &mut self.listener, &mut self.dialler);
     }
 
@@ -121,7 +121,7 @@ fn a_call_that_times_out_before_it_is_written_may_be_executed() {
     pair.dialler.handle_timeout(pair.now + ACCEPT).expect("a connection that lives");
     let Poll::Ready(Err(error)) = pair.begin(call) else { panic!("its time is over") };
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::DeadlineExceeded, Delivery::Unknown));
-    pair.to_listener();
+    pair.deliver();
     assert_eq!(pair.listener.opened.len(), 1);
 }
 
@@ -130,14 +130,14 @@ fn a_call_that_times_out_before_it_is_written_may_be_executed() {
 fn a_call_that_was_not_sent_stays_so() {
     let mut pair = Pair::new();
     let sent = pair.open(Some(bytes(1)));
-    pair.to_listener();
+    pair.deliver();
     let staged = pair.open(Some(bytes(100_000)));
     pair.dialler.fail(Failure::violation(plane_core::Code::PROTOCOL, "given up"));
     for (call, delivery) in [(sent, Delivery::Unknown), (staged, Delivery::NotSent)] {
         let Poll::Ready(Err(error)) = pair.begin(call) else { panic!("the connection is lost") };
         assert_eq!(error.delivery(), delivery);
     }
-    pair.to_listener();
+    pair.deliver();
     assert_eq!(pair.listener.opened.len(), 1);
     assert!(pair.listener.refused_by.is_some(), "the last word");
 }
@@ -147,13 +147,13 @@ fn a_call_that_was_not_sent_stays_so() {
 fn what_is_left_of_an_aborted_request_does_not_look_whole() {
     let mut pair = Pair::new();
     let call = pair.open(None);
-    pair.to_listener();
+    pair.deliver();
     for _ in 0..2 {
         pair.dialler.send(call, bytes(10), false).expect("there is credit");
     }
     pair.dialler.finish(call, Ending::orderly());
     pair.dialler.abandon(call, plane_core::Code::CANCELLED);
-    pair.to_listener();
+    pair.deliver();
     assert!(matches!(pair.next(call), Poll::Ready(Next::Failed(error)) if error.kind() == ErrorKind::Cancelled));
     assert!(pair.next(call).is_pending());
 }
@@ -167,10 +167,10 @@ fn an_abort_does_not_cut_a_request_unnoticed() {
         pair.dialler.send(call, bytes(10), false).expect("there is credit");
     }
     pair.dialler.finish(call, Ending::orderly());
-    pair.to_listener();
+    pair.deliver();
     assert!(matches!(pair.next(call), Poll::Ready(Next::Message(_))));
     pair.dialler.abandon(call, plane_core::Code::CANCELLED);
-    pair.to_listener();
+    pair.deliver();
     assert!(matches!(pair.next(call), Poll::Ready(Next::Failed(_))));
 }
 
@@ -179,11 +179,11 @@ fn an_abort_does_not_cut_a_request_unnoticed() {
 fn an_answer_begins_with_its_first_whole_message() {
     let mut pair = Pair::with(ConnectionConfig::default().credit(100_000).expect("in range"));
     let call = pair.open(Some(bytes(1)));
-    pair.to_listener();
+    pair.deliver();
     pair.listener.send(call, bytes(150_000), true).expect("within the limit");
-    pair.to_dialler();
+    pair.reply();
     assert!(pair.begin(call).is_pending());
-    pair.to_listener();
-    pair.to_dialler();
+    pair.deliver();
+    pair.reply();
     assert!(matches!(pair.begin(call), Poll::Ready(Ok((_, Begun::Only(message)))) if message.len() == 150_000));
 }
