@@ -14,7 +14,7 @@ use crate::name::{EndpointId, InstanceId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Transport {
-    /// Byte streams: TCP and Unix sockets.
+    /// Byte streams: TCP, with or without TLS, and Unix sockets.
     Tcp,
     /// A NATS server.
     Nats,
@@ -32,7 +32,9 @@ impl fmt::Display for Transport {
     }
 }
 
-/// Where an instance is: `tcp://host:port`, `unix:///path`, `nats://subject` or `mem://name`.
+/// Where an instance is: `tcp://host:port`, `tls://host:port`, `unix:///path`, `nats://subject` or `mem://name`.
+///
+/// The scheme is what tells a caller to speak TLS: a record of an instance needs nothing beside it.
 ///
 /// An IPv6 host stands in brackets: `tcp://[::1]:9000`. Cloning is one atomic increment.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,6 +43,13 @@ impl fmt::Display for Transport {
 pub enum Address {
     /// A TCP listener. The host is a name or an address, without brackets.
     Tcp {
+        /// Host name, IPv4 or IPv6 address.
+        host: Arc<str>,
+        /// Port, never zero.
+        port: u16,
+    },
+    /// A TCP listener that speaks TLS and nothing else.
+    Tls {
         /// Host name, IPv4 or IPv6 address.
         host: Arc<str>,
         /// Port, never zero.
@@ -59,7 +68,7 @@ impl Address {
     #[must_use]
     pub fn transport(&self) -> Transport {
         match self {
-            Self::Tcp { .. } | Self::Unix(_) => Transport::Tcp,
+            Self::Tcp { .. } | Self::Tls { .. } | Self::Unix(_) => Transport::Tcp,
             Self::Nats(_) => Transport::Nats,
             Self::Mem(_) => Transport::Mem,
         }
@@ -94,7 +103,11 @@ impl FromStr for Address {
             return Err(refuse("is empty or has a space or control character after the scheme"));
         }
         match scheme {
-            "tcp" => parse_host_port(rest).ok_or_else(|| refuse("is not host:port with a port of 1 to 65535")),
+            "tcp" | "tls" => {
+                let (host, port) =
+                    parse_host_port(rest).ok_or_else(|| refuse("is not host:port with a port of 1 to 65535"))?;
+                Ok(if scheme == "tls" { Self::Tls { host, port } } else { Self::Tcp { host, port } })
+            }
             "unix" if rest.starts_with('/') => Ok(Self::unix(rest)),
             "unix" => Err(refuse("is not an absolute path")),
             "nats" => Ok(Self::Nats(rest.into())),
@@ -104,7 +117,7 @@ impl FromStr for Address {
     }
 }
 
-fn parse_host_port(text: &str) -> Option<Address> {
+fn parse_host_port(text: &str) -> Option<(Arc<str>, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let port: u16 = port.parse().ok().filter(|port| *port != 0)?;
     let host = match host.strip_prefix('[') {
@@ -112,19 +125,23 @@ fn parse_host_port(text: &str) -> Option<Address> {
         Some(inner) => inner.strip_suffix(']').filter(|inner| inner.contains(':'))?,
         None => Some(host).filter(|host| !host.is_empty() && !host.contains([':', '/', '[', ']', '@']))?,
     };
-    Some(Address::Tcp { host: host.into(), port })
+    Some((host.into(), port))
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp://[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp://{host}:{port}"),
+            Self::Tcp { host, port } => write_host_port(f, "tcp", host, *port),
+            Self::Tls { host, port } => write_host_port(f, "tls", host, *port),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Nats(subject) => write!(f, "nats://{subject}"),
             Self::Mem(name) => write!(f, "mem://{name}"),
         }
     }
+}
+
+fn write_host_port(f: &mut fmt::Formatter<'_>, scheme: &str, host: &str, port: u16) -> fmt::Result {
+    if host.contains(':') { write!(f, "{scheme}://[{host}]:{port}") } else { write!(f, "{scheme}://{host}:{port}") }
 }
 
 impl fmt::Debug for Address {
@@ -150,8 +167,8 @@ impl From<Address> for String {
 /// Text that is no address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the address \"{text}\" {problem}; accepted are tcp://host:port, tcp://[ipv6]:port, unix:///path, \
-     nats://subject and mem://name"
+    "the address \"{text}\" {problem}; accepted are tcp://host:port, tcp://[ipv6]:port, the same with \
+     tls://, unix:///path, nats://subject and mem://name"
 )]
 pub struct InvalidAddress {
     text: String,
@@ -182,6 +199,8 @@ mod tests {
             "tcp://localhost:9000",
             "tcp://10.0.0.1:1",
             "tcp://[::1]:65535",
+            "tls://worker.internal:9000",
+            "tls://[::1]:9000",
             "unix:///run/p.sock",
             "nats://a.b",
             "mem://x",
@@ -204,6 +223,8 @@ mod tests {
             "tcp://[::1]",
             "tcp://[host]:80",
             "tcp://user@host:80",
+            "tls://host:0",
+            "tls:///path",
             "unix://relative",
             "http://host:80",
             "mem://",

@@ -12,24 +12,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::name::{EndpointId, InstanceId};
+use crate::peer::Peer;
 use crate::status::{Code, Status};
-
-/// The other side of a connection, shared by its calls.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct Peer {
-    /// Where it is, as the transport shows it: `127.0.0.1:41234`, `unix`, `mem`.
-    pub address: String,
-    /// What it calls itself: name and version of its implementation.
-    pub agent: String,
-}
-
-impl Peer {
-    /// A peer at this address that calls itself this.
-    pub fn new(address: impl Into<String>, agent: impl Into<String>) -> Self {
-        Self { address: address.into(), agent: agent.into() }
-    }
-}
 
 /// Why a handler was told to drop its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -11,6 +11,7 @@
 //! - `status`, `error`: what a server answers ([`Status`]) and what a caller sees ([`Error`]).
 //! - `headers`: metadata of a request or response, and its limits.
 //! - `body`, `message`: the messages of a call ([`Body`], [`Request`], [`Response`]).
+//! - `peer`: who is at the other side ([`Peer`]), and what it has proven ([`Identity`]).
 //! - `context`, `handler`: what a handler is given and what it is ([`Context`], [`Handler`]).
 //! - `refusal`: what the other side was not let do, counted and logged ([`Refusals`]).
 //! - `report`: what clients and servers tell of themselves.
@@ -45,8 +46,11 @@ pub use body::{Body, BodySender, MessageStream};
 mod message;
 pub use message::{Request, Response};
 
+mod peer;
+pub use peer::{CertificateIdentity, Identity, Peer, ProcessIdentity};
+
 mod context;
-pub use context::{AbortReason, CallInfo, Canceller, Context, Peer, contain_panic};
+pub use context::{AbortReason, CallInfo, Canceller, Context, contain_panic};
 
 mod handler;
 pub use handler::{BoxFuture, Handler, HandlerFn, handler_fn};

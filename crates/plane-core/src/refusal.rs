@@ -39,6 +39,8 @@ refusals! {
     HelloTimeout = "hello_timeout";
     /// A connection whose first bytes are of another protocol.
     Stranger = "stranger";
+    /// A TLS handshake that failed, or that should have been one.
+    Tls = "tls";
     /// A hello of another version, or one that breaks the rules.
     Hello = "hello";
     /// A frame that was begun and not complete in time.

@@ -34,6 +34,8 @@ pub struct ClientStats {
     pub dials: u64,
     /// What servers did that ended a connection to them, by reason.
     pub refusals: RefusalCounts,
+    /// 1 if servers that speak TLS are taken at their word, because verification was switched off; else 0.
+    pub tls_unverified: u64,
 }
 
 /// What a server has done so far and holds now. Every started call is in exactly one of the other counts.

@@ -13,8 +13,10 @@ use plane_core::{ErrorKind, Refusal};
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
+use crate::failure::Failure;
+use crate::linger::LINGER;
 use crate::link::{Flushed, Link};
-use crate::proto::{Failure, Opened, Stall};
+use crate::proto::{Opened, Stall};
 use crate::socket::ReadHalf;
 
 /// Rounds of reading and writing before other tasks of the thread have their turn.
@@ -22,10 +24,6 @@ const ROUNDS: usize = 16;
 
 /// Bytes that are dropped at a time while a connection ends.
 const LINGER_READ: usize = 16 * 1024;
-
-/// How long a peer that was told why its connection ends may take to stop sending. A socket that is closed while bytes
-/// come is reset, and a reset may overtake what the peer was told.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// Starts the handlers of the calls that one read brought.
 pub(crate) trait Start: Unpin {

@@ -9,8 +9,10 @@ use plane_core::{Code, ErrorKind, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::config::ConnectionConfig;
-use crate::proto::{Failure, Settings};
+use crate::failure::Failure;
+use crate::proto::Settings;
 use crate::socket::Socket;
+use crate::stranger::{Speaker, begins_tls, is_tls_alert, looks_like};
 
 /// A HELLO is small; a peer that has not finished it by then will not.
 const MAX_HELLO: usize = 4 * 1024;
@@ -51,13 +53,6 @@ impl ConnectionConfig {
     }
 }
 
-/// Which side speaks, for what is said of a wrong peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Speaker {
-    Dialler,
-    Listener,
-}
-
 /// Exchanges the hellos; ends with what the other side said and a decoder that may hold bytes behind it.
 ///
 /// A dialler speaks first; a listener answers once it has recognised the other side, so that a stranger gets no bytes
@@ -70,19 +65,19 @@ pub(crate) async fn exchange(
     let mut ours = BytesMut::new();
     config.hello().encode(&mut ours);
     if speaker == Speaker::Dialler {
-        socket.write_all(&ours).await.map_err(|error| lost(&error))?;
+        socket.write_all(&ours).await.map_err(|error| lost(&error, speaker))?;
     }
     let theirs = match read_hello(socket, config, speaker).await {
         // The other side speaks this protocol, but not so that this side understands: it is told both, then closed.
         Err(failure) if speaker == Speaker::Listener && failure.tell.is_some() => {
             refuse(&mut ours, &failure);
-            socket.write_all(&ours).await.map_err(|error| lost(&error))?;
+            socket.write_all(&ours).await.map_err(|error| lost(&error, speaker))?;
             return Err(failure);
         }
         theirs => theirs?,
     };
     if speaker == Speaker::Listener {
-        socket.write_all(&ours).await.map_err(|error| lost(&error))?;
+        socket.write_all(&ours).await.map_err(|error| lost(&error, speaker))?;
     }
     Ok(theirs)
 }
@@ -116,7 +111,7 @@ async fn read_hello(
             return Ok((hello, rest));
         }
         let buffer = decoder.buffer();
-        if socket.read_buf(buffer).await.map_err(|error| lost(&error))? == 0 {
+        if socket.read_buf(buffer).await.map_err(|error| lost(&error, speaker))? == 0 {
             return Err(closed());
         }
     }
@@ -128,19 +123,37 @@ async fn read_preface(socket: &mut Socket, speaker: Speaker) -> Result<BytesMut,
     loop {
         let known = buffer.len().min(PREFACE.len());
         if buffer[..known] != PREFACE[..known] {
+            if speaker == Speaker::Listener && begins_tls(&buffer) {
+                answer_tls(socket).await;
+            }
             return Err(stranger(&buffer, speaker));
         }
         if known == PREFACE.len() {
             buffer.advance(PREFACE.len());
             return Ok(buffer);
         }
-        if socket.read_buf(&mut buffer).await.map_err(|error| lost(&error))? == 0 {
+        if socket.read_buf(&mut buffer).await.map_err(|error| lost(&error, speaker))? == 0 {
             return Err(closed());
         }
     }
 }
 
-fn lost(error: &io::Error) -> Failure {
+/// To whoever begins with TLS here: the preface is no TLS, so it knows for certain that this port is a plain one.
+async fn answer_tls(socket: &mut Socket) {
+    // It may be gone already.
+    if socket.write_all(&PREFACE).await.is_ok() {
+        socket.linger().await;
+    }
+}
+
+/// A server that takes only clients with a certificate may say so as late as here.
+fn lost(error: &io::Error, speaker: Speaker) -> Failure {
+    #[cfg(feature = "tls")]
+    if let Some(failure) = crate::tls::explain(error, speaker) {
+        return failure;
+    }
+    #[cfg(not(feature = "tls"))]
+    let _ = speaker;
     Failure::new(ErrorKind::Unavailable, format!("the connection was lost during the hello: {error}"))
 }
 
@@ -156,6 +169,9 @@ fn stranger(bytes: &[u8], speaker: Speaker) -> Failure {
     }
     let looks_like = looks_like(bytes);
     let text = match speaker {
+        Speaker::Dialler if is_tls_alert(bytes) => "the server expects TLS: its address begins with tls://, and \
+                                                    DYN_TCP_TLS_CA says which servers to trust"
+            .to_owned(),
         Speaker::Listener => format!("the peer does not speak plane/1; it looks like {looks_like}"),
         Speaker::Dialler => format!(
             "the server does not speak plane/1; it looks like {looks_like}. Check the address and DYN_REQUEST_PLANE"
@@ -164,45 +180,9 @@ fn stranger(bytes: &[u8], speaker: Speaker) -> Failure {
     Failure::new(ErrorKind::Protocol, text).because(Refusal::Stranger)
 }
 
-/// What the first bytes of a stranger look like.
-fn looks_like(bytes: &[u8]) -> &'static str {
-    const HTTP: [&[u8]; 9] =
-        [b"GET ", b"POST ", b"PUT ", b"HEAD ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT /", b"HTTP/"];
-    let begins = |with: &[u8]| bytes.starts_with(with) || (!bytes.is_empty() && with.starts_with(bytes));
-    match bytes {
-        _ if begins(b"CONNECT {") => "a NATS client",
-        _ if begins(b"INFO {") => "a NATS server (its clients set DYN_REQUEST_PLANE=nats)",
-        _ if begins(b"PRI * HTTP/2") => "HTTP/2",
-        _ if HTTP.iter().any(|method| begins(method)) => "HTTP",
-        [0x16, 0x03, ..] => "TLS",
-        [0x15, 0x03, ..] => "a TLS alert",
-        _ if begins(b"SSH-") => "SSH",
-        _ if bytes.iter().all(|b| b.is_ascii_graphic() || b.is_ascii_whitespace()) => "a text protocol",
-        _ => "none of the protocols known here",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Case A4 and threat A28: strangers are recognised in their first bytes.
-    #[test]
-    fn strangers_are_recognised() {
-        for (bytes, expected) in [
-            (&b"GET / HTTP/1.1\r\n"[..], "HTTP"),
-            (b"HTTP/1.1 400 Bad Request\r\n", "HTTP"),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/2"),
-            (b"\x16\x03\x01\x02\x00\x01", "TLS"),
-            (b"CONNECT {\"verbose\":false}", "a NATS client"),
-            (b"INFO {\"server_id\":", "a NATS server (its clients set DYN_REQUEST_PLANE=nats)"),
-            (b"SSH-2.0-OpenSSH_9.2", "SSH"),
-            (b"hello there", "a text protocol"),
-            (b"\x00\x01\xff\x80", "none of the protocols known here"),
-        ] {
-            assert_eq!(looks_like(bytes), expected, "{}", bytes.escape_ascii());
-        }
-    }
 
     #[test]
     fn another_version_is_named() {

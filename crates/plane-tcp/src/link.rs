@@ -11,7 +11,8 @@ use plane_core::{DrainReport, ErrorKind};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::proto::{Batch, Connection, Failure};
+use crate::failure::Failure;
+use crate::proto::{Batch, Connection};
 use crate::socket::WriteHalf;
 
 /// What callers, handlers and the driver of one connection share.
@@ -166,7 +167,7 @@ impl Link {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => batch.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Ok(Flushed::Blocked { written: batch.written() });
+                    return Ok(Flushed::Blocked { written: batch.written() + self.socket.taken() });
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),

@@ -4,18 +4,26 @@ use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::path::Path;
 use std::pin::Pin;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use plane_core::Address;
+use plane_core::{Address, Identity, ProcessIdentity};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host, tcp, unix};
+
+use crate::linger::linger;
+#[cfg(feature = "tls")]
+use crate::tls::Session;
 
 /// A connected stream.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Tcp(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Arc<Session>),
     Unix(UnixStream),
 }
 
@@ -23,6 +31,8 @@ pub(crate) enum Socket {
 #[derive(Debug)]
 pub(crate) enum ReadHalf {
     Tcp(tcp::OwnedReadHalf),
+    #[cfg(feature = "tls")]
+    Tls(Arc<Session>),
     Unix(unix::OwnedReadHalf),
 }
 
@@ -30,16 +40,18 @@ pub(crate) enum ReadHalf {
 #[derive(Debug)]
 pub(crate) enum WriteHalf {
     Tcp(tcp::OwnedWriteHalf),
+    #[cfg(feature = "tls")]
+    Tls(Arc<Session>),
     Unix(unix::OwnedWriteHalf),
 }
 
 impl Socket {
-    /// Connects to an address. Every address that a host name stands for is tried in turn.
+    /// Connects to an address, before any TLS. Every address that a host name stands for is tried in turn.
     pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp { host, port } => connect_tcp(host, *port).await.map(Self::Tcp),
+            Address::Tcp { host, port } | Address::Tls { host, port } => connect_tcp(host, *port).await.map(Self::Tcp),
             Address::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
-            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a tcp:// or unix:// address")),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a tcp://, tls:// or unix:// address")),
         }
     }
 
@@ -63,7 +75,28 @@ impl Socket {
     pub(crate) fn peer(&self) -> String {
         match self {
             Self::Tcp(stream) => stream.peer_addr().map_or_else(|_| "unknown".to_owned(), |peer| peer.to_string()),
+            #[cfg(feature = "tls")]
+            Self::Tls(session) => {
+                session.stream().peer_addr().map_or_else(|_| "unknown".to_owned(), |peer| peer.to_string())
+            }
             Self::Unix(_) => "unix".to_owned(),
+        }
+    }
+
+    /// What the system knows of the other side.
+    pub(crate) fn identity(&self) -> Identity {
+        match self {
+            Self::Unix(stream) => stream.peer_cred().map_or(Identity::Unknown, |process| {
+                Identity::Process(ProcessIdentity::new(process.uid(), process.gid(), process.pid()))
+            }),
+            _ => Identity::Unknown,
+        }
+    }
+
+    /// Ends the connection of a peer that was told why.
+    pub(crate) async fn linger(&self) {
+        if let Self::Tcp(stream) = self {
+            linger(stream).await;
         }
     }
 
@@ -73,6 +106,8 @@ impl Socket {
                 let (read, write) = stream.into_split();
                 (ReadHalf::Tcp(read), WriteHalf::Tcp(write))
             }
+            #[cfg(feature = "tls")]
+            Self::Tls(session) => (ReadHalf::Tls(session.clone()), WriteHalf::Tls(session)),
             Self::Unix(stream) => {
                 let (read, write) = stream.into_split();
                 (ReadHalf::Unix(read), WriteHalf::Unix(write))
@@ -101,6 +136,8 @@ impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(feature = "tls")]
+            Self::Tls(session) => session.poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -110,6 +147,8 @@ impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            #[cfg(feature = "tls")]
+            Self::Tls(session) => session.poll_write(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -121,6 +160,11 @@ impl AsyncWrite for Socket {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(session) => {
+                session.finish();
+                Poll::Ready(Ok(()))
+            }
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
@@ -130,6 +174,8 @@ impl AsyncRead for ReadHalf {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            #[cfg(feature = "tls")]
+            Self::Tls(session) => session.poll_read(cx, buf),
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -140,6 +186,8 @@ impl WriteHalf {
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write_vectored(slices),
+            #[cfg(feature = "tls")]
+            Self::Tls(session) => session.try_write_vectored(slices),
             Self::Unix(stream) => stream.try_write_vectored(slices),
         }
     }
@@ -148,12 +196,27 @@ impl WriteHalf {
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.as_ref().poll_write_ready(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(session) => session.stream().poll_write_ready(cx),
             Self::Unix(stream) => stream.as_ref().poll_write_ready(cx),
+        }
+    }
+
+    /// Bytes that the socket took beside those that a write has told of. They show that the other side still reads.
+    pub(crate) fn taken(&self) -> u64 {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(session) => session.sent(),
+            _ => 0,
         }
     }
 
     /// Tells the other side that nothing more comes.
     pub(crate) fn finish(&self) {
+        #[cfg(feature = "tls")]
+        if let Self::Tls(session) = self {
+            return session.finish();
+        }
         self.shut(Shutdown::Write);
     }
 
@@ -166,6 +229,8 @@ impl WriteHalf {
     fn shut(&self, how: Shutdown) {
         let shut = match self {
             Self::Tcp(stream) => SockRef::from(stream.as_ref()).shutdown(how),
+            #[cfg(feature = "tls")]
+            Self::Tls(session) => SockRef::from(session.stream()).shutdown(how),
             Self::Unix(stream) => SockRef::from(stream.as_ref()).shutdown(how),
         };
         if let Err(error) = shut {

@@ -21,16 +21,16 @@ impl Plane for TcpPlane {
     }
 
     async fn serve(&self, limits: Limits) -> Arc<dyn RequestPlaneServer> {
-        stream::serve(at(0), limits).await
+        stream::serve(stream::server_config(at(0), limits)).await
     }
 
     async fn serve_again(&self, address: &Address, limits: Limits) -> Arc<dyn RequestPlaneServer> {
         let Address::Tcp { port, .. } = address else { panic!("not a TCP address: {address}") };
-        stream::serve(at(*port), limits).await
+        stream::serve(stream::server_config(at(*port), limits)).await
     }
 
     fn client(&self, limits: Limits) -> Arc<dyn RequestPlaneClient> {
-        stream::client(limits)
+        stream::client(stream::client_config(limits))
     }
 
     fn nowhere(&self) -> Address {

@@ -22,16 +22,16 @@ impl Plane for UnixPlane {
 
     async fn serve(&self, limits: Limits) -> Arc<dyn RequestPlaneServer> {
         let name = format!("{}.sock", self.servers.fetch_add(1, Ordering::Relaxed));
-        stream::serve(Listen::Unix(self.directory.path().join(name)), limits).await
+        stream::serve(stream::server_config(Listen::Unix(self.directory.path().join(name)), limits)).await
     }
 
     async fn serve_again(&self, address: &Address, limits: Limits) -> Arc<dyn RequestPlaneServer> {
         let Address::Unix(path) = address else { panic!("not a Unix socket: {address}") };
-        stream::serve(Listen::Unix(path.to_path_buf()), limits).await
+        stream::serve(stream::server_config(Listen::Unix(path.to_path_buf()), limits)).await
     }
 
     fn client(&self, limits: Limits) -> Arc<dyn RequestPlaneClient> {
-        stream::client(limits)
+        stream::client(stream::client_config(limits))
     }
 
     fn nowhere(&self) -> Address {

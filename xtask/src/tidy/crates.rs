@@ -21,13 +21,16 @@ const BELOW: [(&str, &[&str]); 8] = [
 /// Tests may also use this.
 const FOR_TESTS: &str = "plane-testkit";
 
-pub(super) fn no_nats_in_tcp(_: &[Source]) -> Result<Vec<String>> {
+pub(super) fn only_tcp_in_tcp(_: &[Source]) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for args in [&["-p", "plane-tcp"][..], &["-p", "plane-manager", "--no-default-features", "--features", "tcp"]] {
         let tree = tree(args)?;
-        found.extend(tree.lines().filter(|line| line.starts_with("async-nats ")).map(|line| {
-            format!("cargo tree {} -e normal: {line}; put what needs it behind the feature `nats`", args.join(" "))
-        }));
+        for (package, feature) in [("async-nats ", "nats"), ("rustls ", "tls")] {
+            found.extend(tree.lines().filter(|line| line.starts_with(package)).map(|line| {
+                let args = args.join(" ");
+                format!("cargo tree {args} -e normal: {line}; put what needs it behind the feature `{feature}`")
+            }));
+        }
     }
     Ok(found)
 }

@@ -48,7 +48,10 @@ struct Check {
 }
 
 const CHECKS: [Check; 13] = [
-    Check { holds: "plane-tcp and plane-manager without `nats` compile no NATS code", run: crates::no_nats_in_tcp },
+    Check {
+        holds: "plane-tcp and plane-manager with `tcp` alone compile no NATS code and no TLS",
+        run: crates::only_tcp_in_tcp,
+    },
     Check { holds: "plane-core has no sockets and no runtime", run: crates::core_is_plain },
     Check { holds: "crates depend downwards only", run: crates::downwards },
     Check { holds: "every crate takes the workspace's lints", run: crates::take_lints },

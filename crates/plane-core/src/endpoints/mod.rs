@@ -27,13 +27,13 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
 use crate::address::{Address, Instance};
-use crate::context::Peer;
 use crate::endpoints::admitted::Turn;
 use crate::endpoints::gauge::{Counts, Gauge};
 use crate::endpoints::served::{Served, Shared};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::handler::Handler;
 use crate::name::{EndpointId, InstanceId};
+use crate::peer::Peer;
 use crate::refusal::{Refusal, Refusals};
 use crate::report::{DrainReport, ServerStats};
 use crate::status::Status;

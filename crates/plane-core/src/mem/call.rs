@@ -12,13 +12,14 @@ use tokio::time::Sleep;
 use super::request_body::{Fault, RequestBody, too_large};
 use super::running::{Entry, Running};
 use crate::body::{Body, MessageStream};
-use crate::context::{AbortReason, CallInfo, Canceller, Context, Peer, contain_panic};
+use crate::context::{AbortReason, CallInfo, Canceller, Context, contain_panic};
 use crate::endpoints::{Admitted, Outcome};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::handler::BoxFuture;
 use crate::headers::{HeaderLimits, Headers, check_headers};
 use crate::ledger::CallCount;
 use crate::message::{Request, Response};
+use crate::peer::Peer;
 use crate::status::{Code, Status};
 
 /// What both sides agree to.

@@ -10,13 +10,14 @@ use super::network::{Listener, MemNetwork};
 use super::request_body::too_large;
 use super::running::Running;
 use crate::address::{Address, Transport};
-use crate::context::{AbortReason, Peer};
+use crate::context::AbortReason;
 use crate::endpoints::{Admitted, Outcome};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::handler::BoxFuture;
 use crate::headers::{HeaderLimits, check_headers};
 use crate::ledger::Ledger;
 use crate::message::{Request, Response};
+use crate::peer::{Identity, Peer};
 use crate::report::{ClientStats, DrainReport, Health};
 use crate::transport::RequestPlaneClient;
 
@@ -38,7 +39,7 @@ impl MemClient {
         Self {
             network: network.clone(),
             config,
-            peer: Arc::new(Peer::new("mem", concat!("plane/", env!("CARGO_PKG_VERSION")))),
+            peer: Arc::new(Peer::new("mem", concat!("plane/", env!("CARGO_PKG_VERSION"))).with_identity(Identity::Own)),
             ledger: Ledger::default(),
             running: Running::default(),
             closed: AtomicBool::new(false),

@@ -102,7 +102,7 @@ impl TcpClient {
             return Err(Error::new(ErrorKind::Cancelled, Delivery::NotSent, "the client was closed"));
         }
         if address.transport() != Transport::Tcp {
-            let what = format!("{address} is not reached over tcp: its scheme must be tcp:// or unix://");
+            let what = format!("{address} is not reached over tcp: its scheme must be tcp://, tls:// or unix://");
             return Err(Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what));
         }
         if late {
@@ -194,7 +194,7 @@ impl RequestPlaneClient for TcpClient {
         let failing: Vec<String> = self.pools.read().values().filter_map(|pool| pool.failing()).collect();
         let usable = self.pools.read().values().any(|pool| pool.failing().is_none());
         match (failing.is_empty(), usable) {
-            (true, _) => Health::Ready,
+            (true, _) => self.config.health(),
             (false, true) => Health::Degraded(failing.join("; ")),
             (false, false) => Health::Unavailable(failing.join("; ")),
         }
@@ -211,6 +211,7 @@ impl RequestPlaneClient for TcpClient {
         stats.connections = self.pools.read().values().map(|pool| pool.links().len() as u64).sum();
         stats.dials = dials.load(Ordering::Relaxed);
         stats.refusals = self.dials.refusals.counts();
+        stats.tls_unverified = self.config.takes_servers_at_their_word().into();
         stats
     }
 

@@ -5,16 +5,21 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use plane_core::frame::{Decoder, Hello};
 use plane_core::{Address, Code, Delivery, Error, ErrorKind, Peer, Refusals};
 use tokio::sync::Semaphore;
 
 use crate::call::Counts;
 use crate::config::{ClientConfig, ConnectionConfig};
 use crate::driver::{LinkDriver, NoHandlers};
-use crate::hello::{Speaker, exchange};
+use crate::failure::Failure;
+use crate::hello::exchange;
 use crate::link::{Link, Room};
-use crate::proto::{Connection, Failure, Settings, Side};
+use crate::proto::{Connection, Settings, Side};
 use crate::socket::Socket;
+use crate::stranger::Speaker;
+#[cfg(feature = "tls")]
+use crate::tls::without_roots;
 
 /// The first pause after a failed dial, and the longest; each is drawn between nothing and its bound.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -154,12 +159,10 @@ impl Pool {
             let closed = |_| Failure::new(ErrorKind::Cancelled, "the client was closed");
             let _permit = dials.permits.acquire().await.map_err(closed)?;
             dials.counts.dials.fetch_add(1, Ordering::Relaxed);
-            tokio::time::timeout(connect_timeout, connect(&self.address, &dials.config.connection))
-                .await
-                .unwrap_or_else(|_| {
-                    let what = format!("no hello within {connect_timeout:?} (DYN_TCP_CONNECT_TIMEOUT)");
-                    Err(Failure::new(ErrorKind::Unavailable, what))
-                })
+            tokio::time::timeout(connect_timeout, connect(&self.address, &dials.config)).await.unwrap_or_else(|_| {
+                let what = format!("no hello within {connect_timeout:?} (DYN_TCP_CONNECT_TIMEOUT)");
+                Err(Failure::new(ErrorKind::Unavailable, what))
+            })
         };
         match connected.await {
             Ok((socket, hello, decoder)) => {
@@ -253,15 +256,45 @@ impl Pool {
     }
 }
 
-async fn connect(
-    address: &Address,
-    config: &ConnectionConfig,
-) -> Result<(Socket, plane_core::frame::Hello, plane_core::frame::Decoder), Failure> {
+async fn connect(address: &Address, config: &ClientConfig) -> Result<(Socket, Hello, Decoder), Failure> {
+    check_tls(address, config)?;
     let refused = |error: std::io::Error| Failure::new(ErrorKind::Unavailable, error.to_string());
-    let mut socket = Socket::connect(address).await.map_err(refused)?;
-    socket.prepare(config.keepalive_interval + config.keepalive_timeout);
-    let (hello, decoder) = exchange(&mut socket, config, Speaker::Dialler).await?;
+    let socket = Socket::connect(address).await.map_err(refused)?;
+    let ConnectionConfig { keepalive_interval, keepalive_timeout, .. } = config.connection;
+    socket.prepare(keepalive_interval + keepalive_timeout);
+    #[cfg(feature = "tls")]
+    let socket = match (address, socket, &config.tls) {
+        (Address::Tls { host, .. }, Socket::Tcp(stream), Some(tls)) => {
+            Socket::Tls(Arc::new(tls.connect(host, stream).await?))
+        }
+        (_, socket, _) => socket,
+    };
+    let mut socket = socket;
+    let (hello, decoder) = exchange(&mut socket, &config.connection, Speaker::Dialler).await?;
     Ok((socket, hello, decoder))
+}
+
+/// Whether the address is one that this side's settings let it dial: nothing is sent to another.
+#[cfg(feature = "tls")]
+fn check_tls(address: &Address, config: &ClientConfig) -> Result<(), Failure> {
+    match (address, &config.tls) {
+        (Address::Tls { .. }, Some(tls)) => tls.check(),
+        (Address::Tls { .. }, None) => Err(without_roots()),
+        (Address::Tcp { .. }, Some(tls)) if tls.is_required() => {
+            let what = "the server is without TLS, and this side requires it (DYN_TCP_TLS_REQUIRED)";
+            Err(Failure::new(ErrorKind::FailedPrecondition, what))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn check_tls(address: &Address, _: &ClientConfig) -> Result<(), Failure> {
+    if let Address::Tls { .. } = address {
+        let what = "the server speaks TLS, and this build does not: build it with the feature tls";
+        return Err(Failure::new(ErrorKind::FailedPrecondition, what));
+    }
+    Ok(())
 }
 
 fn settings(config: &ClientConfig) -> Settings {

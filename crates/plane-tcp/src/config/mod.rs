@@ -4,9 +4,16 @@ mod abuse;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
-use plane_core::{AdmissionLimits, ConfigError, HeaderLimits};
+use plane_core::{AdmissionLimits, ConfigError, HeaderLimits, Health};
+#[cfg(feature = "tls")]
+use plane_core::{Delivery, Error, ErrorKind};
+
+#[cfg(feature = "tls")]
+use crate::tls::{Acceptor, Connector, TlsClientConfig, TlsServerConfig};
 
 pub use self::abuse::{AbuseLimits, Rate};
 
@@ -160,6 +167,8 @@ pub struct ClientConfig {
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<Connector>>,
 }
 
 impl Default for ClientConfig {
@@ -171,6 +180,8 @@ impl Default for ClientConfig {
             connect_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(270),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -231,6 +242,33 @@ impl ClientConfig {
             ConfigError::check(timeout >= Duration::from_millis(1), "idle_timeout", timeout, "1 ms or more")?;
         Ok(self)
     }
+
+    /// How it speaks TLS to servers at `tls://` addresses; without this they cannot be called. Reads the files.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the variable and the file that cannot be used.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: TlsClientConfig) -> Result<Self, Error> {
+        self.tls = Some(Arc::new(Connector::new(tls)?));
+        Ok(self)
+    }
+
+    /// Whether what was set can still be used as it is.
+    pub(crate) fn health(&self) -> Health {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return tls.health();
+        }
+        Health::Ready
+    }
+
+    /// Whether servers are not asked to prove who they are, although they speak TLS.
+    pub(crate) fn takes_servers_at_their_word(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.as_ref().is_some_and(|tls| tls.is_unverified());
+        #[cfg(not(feature = "tls"))]
+        return false;
+    }
 }
 
 fn is_timeout(timeout: Duration) -> bool {
@@ -262,6 +300,8 @@ pub struct ServerConfig {
     pub(crate) hello_timeout: Duration,
     pub(crate) accept_notice: Duration,
     pub(crate) idle_timeout: Duration,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<Acceptor>>,
 }
 
 impl ServerConfig {
@@ -276,6 +316,8 @@ impl ServerConfig {
             hello_timeout: Duration::from_secs(5),
             accept_notice: Duration::from_millis(100),
             idle_timeout: Duration::from_secs(300),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -330,5 +372,36 @@ impl ServerConfig {
         self.idle_timeout =
             ConfigError::check(timeout >= Duration::from_millis(1), "idle_timeout", timeout, "1 ms or more")?;
         Ok(self)
+    }
+
+    /// Speaks TLS, and nothing else: the address begins with `tls://`. For TCP alone. Reads the files.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the variable and the file that cannot be used, or for a Unix socket.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: TlsServerConfig) -> Result<Self, Error> {
+        if matches!(self.listen, Listen::Unix(_)) {
+            let what = "TLS is for TCP: who connects to a Unix socket is known from the operating system";
+            return Err(Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what));
+        }
+        self.tls = Some(Arc::new(Acceptor::new(tls)?));
+        Ok(self)
+    }
+
+    /// Whether what was set can still be used as it is.
+    pub(crate) fn health(&self) -> Health {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return tls.health();
+        }
+        Health::Ready
+    }
+
+    /// Whether callers must speak TLS.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        #[cfg(feature = "tls")]
+        return self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        return false;
     }
 }

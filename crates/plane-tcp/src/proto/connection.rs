@@ -1,7 +1,6 @@
 //! The table of calls of one connection, and what this side does with it.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -10,11 +9,12 @@ use bytes::Bytes;
 use plane_core::frame::{Flags, GoAway, Hello, OpenFields, encode_go_away, encode_open};
 use plane_core::{
     AbortReason, Code, Delivery, EndpointId, Endpoints, Error, ErrorKind, HeaderLimits, Headers, InstanceId, Peer,
-    Refusal, Refusals,
+    Refusals,
 };
 use rustc_hash::FxHashMap;
 
 use crate::config::{AbuseLimits, Rate};
+use crate::failure::Failure;
 use crate::proto::budget::Budget;
 use crate::proto::call::{Call, Caller, Opened, Role};
 use crate::proto::outbox::Outbox;
@@ -103,40 +103,6 @@ pub(crate) struct Clock {
     pub(crate) idle_since: Option<Instant>,
     /// When the driver's timer fires at the latest.
     pub(crate) armed: Option<Instant>,
-}
-
-/// Why a connection ended.
-#[derive(Debug, Clone)]
-pub(crate) struct Failure {
-    pub(crate) kind: ErrorKind,
-    pub(crate) text: String,
-    /// What the other side is told, if it should be.
-    pub(crate) tell: Option<Code>,
-    /// Why it is the other side's doing, if it is.
-    pub(crate) refusal: Option<Refusal>,
-}
-
-impl Failure {
-    pub(crate) fn new(kind: ErrorKind, text: impl Into<String>) -> Self {
-        Self { kind, text: text.into(), tell: None, refusal: None }
-    }
-
-    /// The same, as the other side's doing.
-    pub(crate) fn because(self, refusal: Refusal) -> Self {
-        Self { refusal: Some(refusal), ..self }
-    }
-
-    /// The other side did something cheap too often.
-    pub(crate) fn calm(refusal: Refusal, what: &str, budget: &dyn fmt::Display) -> Self {
-        let text = format!("too many {what}: the budget is {budget}");
-        Self::violation(Code::ENHANCE_YOUR_CALM, text).because(refusal)
-    }
-
-    /// The other side broke a rule and is told so.
-    pub(crate) fn violation(code: Code, text: impl Into<String>) -> Self {
-        let refusal = if code == Code::FLOW_CONTROL { Refusal::FlowControl } else { Refusal::Protocol };
-        Self { kind: ErrorKind::Protocol, text: text.into(), tell: Some(code), refusal: Some(refusal) }
-    }
 }
 
 /// What a call is opened with.

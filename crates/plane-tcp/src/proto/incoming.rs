@@ -6,19 +6,14 @@ use bytes::Bytes;
 use plane_core::frame::{End, Flags, Frame, FrameError, Frames, Kind, encode_pong};
 use plane_core::{AbortReason, Code, Delivery, Error, ErrorKind, Headers, Refusal};
 
+use crate::failure::Failure;
 use crate::proto::call::{Outcome, Role};
-use crate::proto::connection::{Connection, Failure, Side};
+use crate::proto::connection::{Connection, Side};
 use crate::proto::receiving::{ReceiveError, too_large};
 use crate::proto::sending::Ending;
 
 /// Half the smallest window. Smaller credits are legal, but not without end.
 const SMALLEST_CREDIT: u32 = 512;
-
-impl From<FrameError> for Failure {
-    fn from(error: FrameError) -> Self {
-        Self::violation(error.code(), error.to_string())
-    }
-}
 
 impl Connection {
     /// Handles what one read brought.

@@ -30,7 +30,7 @@ mod call;
 pub(crate) use call::{Begun, Next, Opened};
 
 mod connection;
-pub(crate) use connection::{Connection, Failure, OpenError, Opening, Settings, Side};
+pub(crate) use connection::{Connection, OpenError, Opening, Settings, Side};
 
 mod outgoing;
 pub(crate) use outgoing::SendError;

@@ -6,8 +6,9 @@ use bytes::Bytes;
 use plane_core::frame::{Cancel, Flags, FrameError, Kind, Open, encode_end};
 use plane_core::{AbortReason, Admitted, CallInfo, Code, Context, Refusal, Status};
 
+use crate::failure::Failure;
 use crate::proto::call::{Call, Handling, Opened, Role};
-use crate::proto::connection::{Connection, Failure, Settings, Side};
+use crate::proto::connection::{Connection, Settings, Side};
 use crate::proto::receiving::{MESSAGE_COST, Receiving, cost, too_large};
 use crate::proto::sending::Sending;
 

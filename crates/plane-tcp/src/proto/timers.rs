@@ -5,8 +5,9 @@ use std::time::Instant;
 use plane_core::frame::{encode_accept, encode_ping};
 use plane_core::{AbortReason, Code, Delivery, Error, ErrorKind};
 
+use crate::failure::Failure;
 use crate::proto::call::Role;
-use crate::proto::connection::{Connection, Failure};
+use crate::proto::connection::Connection;
 
 impl Connection {
     /// Bytes came.

@@ -4,19 +4,22 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use plane_core::{ErrorKind, Peer, Refusal};
+use plane_core::frame::{Decoder, Hello};
+use plane_core::{ErrorKind, Identity, Peer, Refusal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::ServerConfig;
 use crate::driver::LinkDriver;
-use crate::hello::{Speaker, exchange};
+use crate::failure::Failure;
+use crate::hello::exchange;
 use crate::link::{Link, Room};
-use crate::proto::{Connection, Failure, Side};
+use crate::proto::{Connection, Side};
 use crate::server::answering::Handlers;
 use crate::server::listener::Listener;
 use crate::server::{Phase, Shared};
 use crate::socket::Socket;
+use crate::stranger::Speaker;
 
 /// The first pause when the system has no more descriptors or memory for connections, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
@@ -78,12 +81,12 @@ fn is_about_one_connection(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-async fn serve(mut socket: Socket, shared: Arc<Shared>) {
+async fn serve(socket: Socket, shared: Arc<Shared>) {
     let ServerConfig { connection: config, hello_timeout, idle_timeout, accept_notice, .. } = &shared.config;
     socket.prepare(config.keepalive_interval + config.keepalive_timeout);
     let address = socket.peer();
-    let greeted = tokio::time::timeout(*hello_timeout, exchange(&mut socket, config, Speaker::Listener)).await;
-    let (hello, decoder) = match greeted {
+    let greeted = tokio::time::timeout(*hello_timeout, greet(socket, &shared.config)).await;
+    let Greeted { socket, identity, hello, decoder } = match greeted {
         Ok(Ok(greeted)) => greeted,
         Ok(Err(failure)) => return refuse(&shared, &address, failure),
         Err(_) => {
@@ -92,7 +95,7 @@ async fn serve(mut socket: Socket, shared: Arc<Shared>) {
             return refuse(&shared, &address, failure);
         }
     };
-    let peer = Arc::new(Peer::new(address, hello.agent.clone()));
+    let peer = Arc::new(Peer::new(address, hello.agent.clone()).with_identity(identity));
     let settings = config.settings(*idle_timeout, u64::MAX);
     let side = Side::Listener(shared.endpoints.clone());
     let connection = Connection::new(side, settings, hello, peer, now());
@@ -114,6 +117,36 @@ fn refuse(shared: &Shared, peer: &str, failure: Failure) {
         }
         None => tracing::debug!(peer, reason = %text, "a connection ended before its hello"),
     }
+}
+
+/// A connection whose other side has said who it is and what it speaks.
+struct Greeted {
+    socket: Socket,
+    identity: Identity,
+    hello: Hello,
+    decoder: Decoder,
+}
+
+async fn greet(socket: Socket, config: &ServerConfig) -> Result<Greeted, Failure> {
+    #[cfg(feature = "tls")]
+    let (mut socket, identity) = match (socket, &config.tls) {
+        (Socket::Tcp(stream), Some(tls)) => {
+            // Boxed, so that a connection without TLS does not carry what a handshake takes.
+            let (session, identity) = Box::pin(tls.accept(stream)).await?;
+            (Socket::Tls(Arc::new(session)), identity)
+        }
+        (socket, _) => {
+            let identity = socket.identity();
+            (socket, identity)
+        }
+    };
+    #[cfg(not(feature = "tls"))]
+    let (mut socket, identity) = {
+        let identity = socket.identity();
+        (socket, identity)
+    };
+    let (hello, decoder) = exchange(&mut socket, &config.connection, Speaker::Listener).await?;
+    Ok(Greeted { socket, identity, hello, decoder })
 }
 
 fn now() -> Instant {

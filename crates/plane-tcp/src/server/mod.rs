@@ -63,6 +63,11 @@ impl TcpServer {
     /// advertised host.
     pub async fn bind(config: ServerConfig) -> Result<(Self, ServerDriver), Error> {
         let (listener, address) = Listener::bind(&config.listen).await?;
+        // Callers learn from the address that they must speak TLS.
+        let address = match address {
+            Address::Tcp { host, port } if config.speaks_tls() => Address::Tls { host, port },
+            address => address,
+        };
         let endpoints = Endpoints::new(config.admission);
         let shared = Arc::new(Shared {
             config,
@@ -121,7 +126,7 @@ impl RequestPlaneServer for TcpServer {
     fn health(&self) -> Health {
         match *self.phase.borrow() {
             _ if self.phase.is_closed() => Health::Unavailable("the server's driver does not run".to_owned()),
-            Phase::Serving => Health::Ready,
+            Phase::Serving => self.shared.config.health(),
             Phase::Draining => Health::Unavailable("the server is draining".to_owned()),
             Phase::Closed => Health::Unavailable("the server is closed".to_owned()),
         }

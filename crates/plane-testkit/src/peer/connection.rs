@@ -28,12 +28,14 @@ impl Peer {
         Self { stream, decoder, frames: None }
     }
 
-    /// Connects without a word.
+    /// Connects without a word, and without TLS whatever the address says.
     ///
     /// # Panics
     /// If nobody listens, or not on TCP.
     pub async fn connect(address: &Address) -> Self {
-        let Address::Tcp { host, port } = address else { panic!("not a TCP address: {address}") };
+        let (Address::Tcp { host, port } | Address::Tls { host, port }) = address else {
+            panic!("not a TCP address: {address}")
+        };
         let connected = within_patience("a connection", TcpStream::connect((&**host, *port))).await;
         Self::new(connected.expect("a listener"))
     }
@@ -251,9 +253,18 @@ impl Peer {
     /// # Panics
     /// If it does not come, or a byte does.
     pub async fn expect_closed_without_a_word(&mut self) {
-        let mut byte = [0];
-        let read = within_patience("the end of the connection", self.stream.read(&mut byte)).await;
-        assert!(matches!(read, Ok(0) | Err(_)), "a byte came: {byte:?}");
+        self.expect_closed_after(b"").await;
+    }
+
+    /// These bytes, frames or not, and the end of the connection right behind them.
+    ///
+    /// # Panics
+    /// If the end does not come, or other bytes do.
+    pub async fn expect_closed_after(&mut self, last: &[u8]) {
+        let mut bytes = Vec::new();
+        // A reset is an end as well.
+        let _ = within_patience("the end of the connection", self.stream.read_to_end(&mut bytes)).await;
+        assert!(bytes == last, "these bytes came: {}", bytes.escape_ascii());
     }
 
     async fn read_with<T>(&mut self, look: impl FnOnce(Frame<'_>) -> T) -> Option<T> {
