@@ -13,6 +13,7 @@ use plane_core::{
 
 use super::*;
 use crate::config::ConnectionConfig;
+use crate::failure::Failure;
 
 /// How long the listener may take to accept a call.
 const ACCEPT: Duration = Duration::from_secs(1);

@@ -9,7 +9,8 @@ use plane_core::frame::Decoder;
 use plane_core::{Code, ErrorKind};
 
 use crate::config::ConnectionConfig;
-use crate::proto::{Batch, Connection, Failure, Opened, Stall};
+use crate::failure::Failure;
+use crate::proto::{Batch, Connection, Opened, Stall};
 use crate::simulation::wire::{Got, Wire};
 
 const HALF_CLOSED_CHECK: Duration = Duration::from_millis(100);

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use plane_core::{AbortReason, Code, ErrorKind};
 
-use crate::proto::{Failure, Opened};
+use crate::failure::Failure;
+use crate::proto::Opened;
 use crate::simulation::caller::{Caller, Upload};
 use crate::simulation::handler::Handler;
 use crate::simulation::record::Record;
