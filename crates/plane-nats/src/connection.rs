@@ -374,8 +374,18 @@ fn explain(error: &ConnectError, servers: &str) -> (ErrorKind, String) {
             let way_out = "does the server speak TLS? See NATS_TLS_REQUIRED";
             (ErrorKind::Unavailable, format!("{cannot}: {why}; {way_out}"))
         }
+        (_, None) if lacks_descriptors(error) => {
+            let way_out = "no descriptor was left on this side; raise its limit (ulimit -n)";
+            (ErrorKind::ResourceExhausted, format!("{cannot}: {error}; {way_out}"))
+        }
         (_, None) => (ErrorKind::Unavailable, format!("{cannot}: {error}; see NATS_SERVER")),
     }
+}
+
+/// Whether the system or the process has as many open files as it may, ENFILE and EMFILE on every Unix.
+fn lacks_descriptors(error: &(dyn std::error::Error + 'static)) -> bool {
+    let number = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    matches!(number, Some(23 | 24)) || error.source().is_some_and(lacks_descriptors)
 }
 
 /// What TLS found wrong, however deep it is.

@@ -12,6 +12,7 @@
 //! - `tls` (with the feature of that name): TLS on TCP connections.
 //! - `config`: settings, each with its unit, default and range.
 //! - `proto`: one connection as plain types, without sockets, clock or runtime.
+//! - `dial`: hosts that may stand for several addresses.
 //! - `socket`: TCP and Unix sockets, with TLS or without.
 //! - `hello`: the first bytes of a connection.
 //! - `link`: one connection at run time, shared by callers, handlers and its driver.
@@ -35,6 +36,8 @@ mod config;
 pub use config::{AbuseLimits, ClientConfig, ConnectionConfig, Listen, Rate, ServerConfig};
 
 mod proto;
+
+mod dial;
 
 mod socket;
 

@@ -12,7 +12,9 @@ use std::time::Duration;
 use plane_core::{Address, Identity, ProcessIdentity};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream, lookup_host, tcp, unix};
+use tokio::net::{TcpStream, UnixStream, tcp, unix};
+
+use crate::dial::dial;
 
 use crate::linger::linger;
 #[cfg(feature = "tls")]
@@ -49,7 +51,7 @@ impl Socket {
     /// Connects to an address, before any TLS. Every address that a host name stands for is tried in turn.
     pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp { host, port } | Address::Tls { host, port } => connect_tcp(host, *port).await.map(Self::Tcp),
+            Address::Tcp { host, port } | Address::Tls { host, port } => dial(host, *port).await.map(Self::Tcp),
             Address::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a tcp://, tls:// or unix:// address")),
         }
@@ -114,17 +116,6 @@ impl Socket {
             }
         }
     }
-}
-
-async fn connect_tcp(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut failed = None;
-    for address in lookup_host((host, port)).await? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => failed = Some(error),
-        }
-    }
-    Err(failed.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the host name stands for no address")))
 }
 
 /// Whether somebody listens on a Unix socket.

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::call::Counts;
 use crate::config::{ClientConfig, ConnectionConfig};
+use crate::dial::refusal;
 use crate::driver::{LinkDriver, NoHandlers};
 use crate::failure::Failure;
 use crate::hello::exchange;
@@ -258,8 +259,7 @@ impl Pool {
 
 async fn connect(address: &Address, config: &ClientConfig) -> Result<(Socket, Hello, Decoder), Failure> {
     check_tls(address, config)?;
-    let refused = |error: std::io::Error| Failure::new(ErrorKind::Unavailable, error.to_string());
-    let socket = Socket::connect(address).await.map_err(refused)?;
+    let socket = Socket::connect(address).await.map_err(|error| refusal(&error))?;
     let ConnectionConfig { keepalive_interval, keepalive_timeout, .. } = config.connection;
     socket.prepare(keepalive_interval + keepalive_timeout);
     #[cfg(feature = "tls")]
