@@ -101,6 +101,9 @@ pub(crate) struct Clock {
     /// No call is due before this; one may be after it.
     pub(crate) next_due: Option<Instant>,
     pub(crate) idle_since: Option<Instant>,
+    /// Something was said since the last look at that, and when the next one is.
+    pub(crate) said: bool,
+    pub(crate) next_word: Instant,
     /// When the driver's timer fires at the latest.
     pub(crate) armed: Option<Instant>,
 }
@@ -158,7 +161,15 @@ impl Connection {
             wake: Vec::new(),
             budgets: Budgets { strays: budget(idle_frames), cancels: budget(aborts), pings: budget(pings) },
             refusals,
-            clock: Clock { last_received: now, ping_sent: None, next_due: None, idle_since: Some(now), armed: None },
+            clock: Clock {
+                last_received: now,
+                ping_sent: None,
+                next_due: None,
+                idle_since: Some(now),
+                said: true,
+                next_word: now,
+                armed: None,
+            },
             refused_by: None,
             retired: false,
             failure: None,

@@ -129,6 +129,7 @@ impl Connection {
         }
         self.sent_through = self.last_call;
         self.outbox.take(batch);
+        self.clock.said |= !batch.is_empty();
         for id in self.crowded.drain(..) {
             self.wake.extend(self.calls.get_mut(&id).and_then(|call| call.sender.take()));
         }

@@ -23,7 +23,8 @@ impl Connection {
             None => self.clock.last_received + self.settings.keepalive_interval,
         };
         let idle = self.clock.idle_since.map(|since| since + self.settings.idle_timeout);
-        [Some(keepalive), self.clock.next_due, idle].into_iter().flatten().min().unwrap_or(keepalive)
+        let word = (self.in_flight > 0).then_some(self.clock.next_word);
+        [Some(keepalive), self.clock.next_due, idle, word].into_iter().flatten().min().unwrap_or(keepalive)
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) next; remembers it, so that only an earlier due time wakes
@@ -48,6 +49,7 @@ impl Connection {
     /// The other side is dead, or the connection was idle for long enough.
     pub(crate) fn handle_timeout(&mut self, now: Instant) -> Result<(), Failure> {
         self.check_peer(now)?;
+        self.check_word(now);
         self.check_idle(now)?;
         self.handle_due(now);
         Ok(())
@@ -73,6 +75,21 @@ impl Connection {
             }
             _ => Ok(()),
         }
+    }
+
+    /// A side that only listens says something now and then: what the other side asks may be stuck behind all that it
+    /// sends, and it must not take this side for dead meanwhile.
+    fn check_word(&mut self, now: Instant) {
+        if self.in_flight == 0 || now < self.clock.next_word {
+            return;
+        }
+        let interval = self.settings.keepalive_interval / 2;
+        let hears = now.saturating_duration_since(self.clock.last_received) < interval;
+        if hears && !self.clock.said {
+            encode_ping(self.outbox.control(), *b"keepaliv");
+        }
+        self.clock.said = false;
+        self.clock.next_word = now + interval;
     }
 
     /// Nothing has come since the other side closed its half, and nothing can: it may still read its answers, but it
