@@ -100,9 +100,12 @@ pub(crate) fn probe(server: &str, nonce: u64) -> String {
     format!("{server}.{PROBE}{nonce:016x}")
 }
 
-/// The subject of a message that a server takes no notice of: NATS says whether anybody is there to do so.
+/// What no server asks itself.
+pub(crate) const HAIL: u64 = 0;
+
+/// The subject by which a caller says that it is there. If the server is not, NATS says so.
 pub(crate) fn hail(server: &str) -> String {
-    probe(server, 0)
+    probe(server, HAIL)
 }
 
 /// Where NATS says that a server is gone: in the inbox of the caller, under the server's own token.

@@ -160,11 +160,6 @@ impl Call {
         if self.state.lock().begun { Delivery::Executed } else { Delivery::Unknown }
     }
 
-    /// When the server last said anything; when the call was made, if it never did.
-    pub(super) fn heard(&self) -> Instant {
-        self.state.lock().heard
-    }
-
     /// When the call is given up if the server says nothing.
     pub(super) fn silent_until(&self, request_timeout: Duration, keepalive: Duration) -> (Instant, bool) {
         let state = self.state.lock();

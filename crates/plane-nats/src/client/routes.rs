@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_nats::{Message, StatusCode};
 use parking_lot::Mutex;
@@ -165,11 +165,15 @@ impl Routes {
         }
     }
 
-    /// The servers of the calls that have been quiet for so long.
-    pub(super) fn quiet_servers(&self, quiet: Duration) -> FxHashSet<String> {
-        let since = Instant::now().checked_sub(quiet);
-        let is_quiet = |call: &Arc<Call>| since.is_none_or(|since| call.heard() <= since);
-        let servers = self.all().into_iter().filter(is_quiet).filter_map(|call| call.control());
+    /// Every call so far has a number below this.
+    pub(super) fn latest(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
+    }
+
+    /// The servers of the calls in flight with numbers below this.
+    pub(super) fn servers_since(&self, number: u64) -> FxHashSet<String> {
+        let is_older = |call: &Arc<Call>| call.id < number;
+        let servers = self.all().into_iter().filter(is_older).filter_map(|call| call.control());
         servers.filter_map(|control| subject::server_of(&control).map(str::to_owned)).collect()
     }
 

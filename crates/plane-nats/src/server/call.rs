@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use async_nats::{HeaderMap, Message, StatusCode, Subject};
@@ -14,6 +14,10 @@ use crate::controls::Controls;
 use crate::flow::{Incoming, Outgoing, Waiter};
 use crate::head;
 use crate::status::End;
+use crate::subject;
+
+/// How often calls are looked at in the time that a caller may be silent.
+pub(super) const LOOKS: u32 = 4;
 
 /// One call in flight.
 #[derive(Debug)]
@@ -27,6 +31,8 @@ pub(super) struct Call {
     pub(super) attempt: Option<String>,
     /// Nobody hears the answer's messages any more.
     unheard: AtomicBool,
+    /// How often it was looked at since it began: its age, without a look at the clock.
+    looks: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -57,7 +63,7 @@ impl Call {
             outgoing: Outgoing::new(credit),
         };
         let unheard = AtomicBool::new(false);
-        Self { reply, control, canceller, attempt: None, unheard, state: Mutex::new(state) }
+        Self { reply, control, canceller, attempt: None, unheard, looks: AtomicU32::new(0), state: Mutex::new(state) }
     }
 
     /// The same of a stored request, which goes on without its caller.
@@ -89,6 +95,21 @@ impl Call {
     /// Whether nobody hears the answer's messages any more.
     pub(super) fn is_unheard(&self) -> bool {
         self.unheard.load(Ordering::Acquire)
+    }
+
+    /// Where its caller hears what comes to it, and has said by its name that it tells of itself now and then.
+    pub(super) fn inbox(&self) -> Option<&str> {
+        subject::numbered(&self.reply).map(|(inbox, _)| inbox)
+    }
+
+    /// Notes that some time has passed.
+    pub(super) fn look(&self) {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether it has been in flight for as long as a caller may be silent.
+    pub(super) fn is_old(&self) -> bool {
+        self.looks.load(Ordering::Relaxed) > LOOKS
     }
 
     /// What the call is known as.

@@ -71,6 +71,13 @@ impl Calls {
         }
     }
 
+    /// Looks at every call once more.
+    pub(super) fn look(&self) -> Vec<Arc<Call>> {
+        let calls: Vec<_> = self.table.lock().calls.values().cloned().collect();
+        calls.iter().for_each(|call| call.look());
+        calls
+    }
+
     /// Aborts every call, and those that come later as well.
     pub(super) fn abort_all(&self, reason: AbortReason) {
         let calls: Vec<_> = {

@@ -1,7 +1,7 @@
 //! Takes in what comes to a server, and takes calls on.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::{HeaderMap, Message, StatusCode, Subject};
 use parking_lot::Mutex;
@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use super::answer::{Running, Work, deadline_after};
 use super::call::Call;
+use super::callers::Callers;
 use super::calls::Calls;
 use super::quick;
 use crate::connection::{NatsConnection, Outbound};
@@ -49,6 +50,7 @@ pub(super) struct Core {
     probes: Mutex<FxHashMap<u64, oneshot::Sender<()>>>,
     /// What is being told to those who were refused.
     refusals: TaskTracker,
+    callers: Callers,
     peer: Arc<Peer>,
 }
 
@@ -62,6 +64,7 @@ impl Core {
             controls: Arc::default(),
             probes: Mutex::default(),
             refusals: TaskTracker::new(),
+            callers: Callers::default(),
             peer: Arc::new(Peer::new("nats", "")),
         }
     }
@@ -80,6 +83,10 @@ impl Core {
 
     pub(super) fn calls(&self) -> &Arc<Calls> {
         &self.calls
+    }
+
+    pub(super) fn callers(&self) -> &Callers {
+        &self.callers
     }
 
     pub(super) fn controls(&self) -> &Controls {
@@ -148,6 +155,11 @@ impl Core {
     pub(super) fn take(&self, message: Message) {
         let subject = message.subject.clone();
         match self.addressed(&subject) {
+            Addressed::Probe(subject::HAIL) => {
+                if let Some(reply) = &message.reply {
+                    self.callers.hear(reply, Instant::now());
+                }
+            }
             Addressed::Probe(nonce) => {
                 if let Some(heard) = self.probes.lock().remove(&nonce) {
                     // Whoever waited may have given up.

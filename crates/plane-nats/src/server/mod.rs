@@ -2,6 +2,7 @@
 //!
 //! - `call`: one call in flight.
 //! - `calls`: all of them.
+//! - `callers`: who says that it is there, and is missed.
 //! - `stored`: what becomes of a stored request.
 //! - `saying`: what is said of a call before its end.
 //! - `clock`: what keeps time for a call.
@@ -16,6 +17,8 @@
 mod call;
 
 mod calls;
+
+mod callers;
 
 mod stored;
 
@@ -252,6 +255,9 @@ async fn drive(
     let connection = core.connection().clone();
     let telling = core.controls().run(&connection);
     tokio::pin!(telling);
+    let config = core.connection().config();
+    let missing = callers::watch(core.callers(), core.calls(), config.keepalive_interval + config.keepalive_timeout);
+    tokio::pin!(missing);
     let mut closed = closing.clone();
     let closed = closed.wait_for(|closing| *closing == Closing::Closed);
     tokio::pin!(closed);
@@ -264,6 +270,7 @@ async fn drive(
             Some(listener) = new_listeners.recv() => start(&listening, listener),
             Some(()) = listening.next() => {}
             () = &mut telling => {}
+            () = &mut missing => {}
             lost = losses.changed() => {
                 if lost.is_ok() {
                     core.lose_connection();
