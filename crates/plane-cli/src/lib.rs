@@ -9,6 +9,7 @@
 //! - `openai`: the shapes of OpenAI's HTTP interface.
 //! - `frontend`: the HTTP server in front of the workers.
 //! - `exit`, `signals`, `units`: how a command ends, what ends it, and how its flags are read.
+//! - `stderr`: what is said there, whatever is behind it.
 //! - `command`: the command line.
 
 pub mod generate;
@@ -32,6 +33,9 @@ pub use exit::{Exit, Failure};
 
 mod signals;
 mod units;
+
+mod stderr;
+pub use stderr::say_last;
 
 mod command;
 pub use command::Cli;

@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use plane_cli::Cli;
+use plane_cli::{Cli, say_last};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start the runtime: {error}");
+            say_last(format_args!("error: cannot start the runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("error: {failure}");
+            say_last(format_args!("error: {failure}"));
             failure.exit().into()
         }
     }

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
+use crate::stderr::say;
 use crate::units;
 
 /// Makes one call and prints each message of its answer as a line of JSON, as it arrives.
@@ -75,7 +76,7 @@ pub(super) async fn run(args: CallArgs, manager: &NetworkManager) -> Result<(), 
 async fn told_to_wait<T>(client: &EndpointClient, calling: impl Future<Output = T>) -> T {
     let wait = async {
         if client.ready(PATIENCE).await.is_err() {
-            eprintln!("waiting for an instance of {}", client.endpoint());
+            say(format_args!("waiting for an instance of {}", client.endpoint()));
         }
         pending::<Infallible>().await
     };

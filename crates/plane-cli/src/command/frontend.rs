@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use crate::exit::{Exit, Failure};
 use crate::frontend::{Frontend, FrontendConfig};
 use crate::signals::Signals;
+use crate::stderr::say;
 use crate::units;
 
 /// Serves an OpenAI-compatible HTTP interface in front of all workers of an endpoint.
@@ -61,7 +62,7 @@ pub(super) async fn run(args: FrontendArgs, manager: &NetworkManager) -> Result<
     let (stop, stopped) = oneshot::channel::<()>();
     // A dropped sender stops it as well.
     let mut serving = std::pin::pin!(frontend.serve(listener, async { drop(stopped.await) }));
-    eprintln!("ready: frontend at http://{address}");
+    say(format_args!("ready: frontend at http://{address}"));
     tokio::select! {
         ended = &mut serving => return ended.map_err(|error| Failure::new(Exit::Failed, error.to_string())),
         () = signals.next() => tracing::info!(?drain_timeout, "draining; a second signal ends at once"),

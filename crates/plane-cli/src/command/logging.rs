@@ -5,9 +5,11 @@ use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
 
 use crate::exit::Failure;
+use crate::stderr::LogLines;
 
 /// Logs what the flag asks for, otherwise what `RUST_LOG` asks for, otherwise information and worse.
-pub(super) fn start(level: Option<&str>) -> Result<(), Failure> {
+/// Lines are written until what is returned is dropped, and for a moment after.
+pub(super) fn start(level: Option<&str>) -> Result<LogLines, Failure> {
     let from_env = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
     let (source, filter) = match (level, from_env) {
         (Some(level), _) => ("--log-level", level.to_owned()),
@@ -22,6 +24,12 @@ pub(super) fn start(level: Option<&str>) -> Result<(), Failure> {
     };
     let filter = EnvFilter::try_new(&filter).map_err(refuse)?;
     let colours = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours).init();
-    Ok(())
+    let (lines, writer) = LogLines::start();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(writer)
+        .with_ansi(colours)
+        .log_internal_errors(false)
+        .init();
+    Ok(lines)
 }

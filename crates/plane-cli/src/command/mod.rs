@@ -82,7 +82,7 @@ impl Cli {
     /// # Errors
     /// One message, and the exit code to end with.
     pub async fn run(self) -> Result<(), Failure> {
-        logging::start(self.global.log_level.as_deref())?;
+        let _lines = logging::start(self.global.log_level.as_deref())?;
         let manager = network::manager(self.global.request_plane)?;
         match self.command {
             Command::Frontend(args) => frontend::run(args, &manager).await,

@@ -10,6 +10,7 @@ use plane_manager::{NetworkManager, Service};
 use crate::engine::{Echo, Mock, MockConfig, OpenAi, OpenAiConfig};
 use crate::exit::{Exit, Failure};
 use crate::signals::Signals;
+use crate::stderr::say;
 use crate::tokenizer::Tokenizer;
 use crate::units;
 use crate::worker::serve_model;
@@ -102,7 +103,7 @@ pub(super) async fn run(args: WorkerArgs, manager: &NetworkManager) -> Result<()
     let model = args.model.clone();
     let service = signals.unless(serve(args, manager)).await??;
     let Instance { endpoint, id, address, .. } = service.instance();
-    eprintln!("ready: worker of the model {model:?} at {address}, instance {id} of {endpoint}");
+    say(format_args!("ready: worker of the model {model:?} at {address}, instance {id} of {endpoint}"));
     signals.next().await;
     tracing::info!(?drain_timeout, "draining; a second signal ends at once");
     let report = signals.unless(manager.drain(Instant::now() + drain_timeout)).await?;

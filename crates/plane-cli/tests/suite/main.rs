@@ -5,6 +5,7 @@ mod deployment;
 mod engines;
 mod errors;
 mod http;
+mod logging;
 mod operations;
 mod scripted;
 mod streaming;
