@@ -5,6 +5,7 @@
 //! - `process`: a program that is started, says when it is ready, and is stopped.
 //! - `nats`: the NATS server that tests, the demo and the benchmarks need.
 //! - `test`: the tests, with a total at the end.
+//! - `chaos`: the fault cases in their long form.
 //! - `tidy`: the invariants of ARCHITECTURE.md that a program can check.
 //! - `ci`: format, lints, docs, tests and tidy, in that order.
 //! - `bench`: the load run and its report.
@@ -20,6 +21,8 @@ mod process;
 mod nats;
 
 mod test;
+
+mod chaos;
 
 mod tidy;
 
@@ -63,6 +66,8 @@ enum Task {
     Mutants(mutants::Args),
     /// Stream a chat completion through real processes, and kill one of them.
     Demo(demo::Args),
+    /// Throw what docs/threats.md lists at real servers and processes, in its long form.
+    Chaos(chaos::Args),
     /// Check the invariants of ARCHITECTURE.md that a program can check.
     Tidy,
 }
@@ -76,6 +81,7 @@ fn main() -> ExitCode {
         Task::Sim(args) => sim::run(&args),
         Task::Mutants(args) => mutants::run(&args),
         Task::Demo(args) => demo::run(&args),
+        Task::Chaos(args) => chaos::run(&args),
         Task::Tidy => tidy::run(),
     };
     match ended {

@@ -6,6 +6,7 @@
 //! - `authority`: certificates, of an authority of a test's own ([`Authority`]).
 //! - [`nats`]: a real NATS server of a test's own.
 //! - [`mod@conformance`]: what a call must do on every transport.
+//! - [`fault`]: faults that are injected for real, and what must hold whatever the fault.
 
 mod chaos;
 pub use chaos::{ChaosConnection, ChaosProxy, Direction, Ending, Faults, Flow, MAX_CONNECTIONS};
@@ -18,3 +19,5 @@ pub use authority::{Authority, CertificateFiles};
 pub mod nats;
 
 pub mod conformance;
+
+pub mod fault;

@@ -96,9 +96,9 @@ fn tests_by_package(sources: &[Source]) -> BTreeMap<&str, BTreeSet<&str>> {
 }
 
 /// Functions under a `#[test]` or `#[tokio::test]`, cases of the conformance suite, and rows `name: ..` of a macro
-/// that makes tests.
+/// that makes tests or lists fault cases.
 fn tests_of(text: &str) -> BTreeSet<&str> {
-    let makes_tests = text.contains("macro_rules!") && text.contains("test]");
+    let makes_tests = text.contains("macro_rules!") && (text.contains("test]") || text.contains("fault::Case"));
     let mut attributed = false;
     let mut tests = BTreeSet::new();
     for line in text.lines().map(str::trim_start) {

@@ -14,6 +14,12 @@ impl Nonce {
         Self(fastrand::u64(..))
     }
 
+    /// One that tests agree on.
+    #[must_use]
+    pub const fn of(value: u64) -> Self {
+        Self(value)
+    }
+
     /// The message number `index` of the call. Its bytes differ from those of every other message of this size, down
     /// to sizes too small for that.
     #[must_use]
