@@ -173,6 +173,34 @@ async fn a_deleted_directory_comes_back_with_what_is_announced() {
     assert_eq!(until(&mut watch, |set| set.len() == 2).await, [1, 2]);
 }
 
+/// Not a test of its own: the process that `a_full_disk_is_an_error_and_leaves_nothing` starts where no file may have a byte.
+#[ignore = "a process that another test starts"]
+#[tokio::test]
+async fn a_process_without_room_on_its_disk() {
+    let discovery = open(&std::env::current_dir().unwrap());
+    let error = discovery.publish(instance(1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.message().contains("DYN_DISCOVERY_DIR"), "{error}");
+}
+
+/// A limit on the size of files stands in for a disk without room: it needs no rights, and writing fails as it does there.
+#[tokio::test]
+async fn a_full_disk_is_an_error_and_leaves_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let discovery = open(directory.path());
+    let test = "a_process_without_room_on_its_disk";
+    let script = "trap '' XFSZ; ulimit -f 0; exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "--ignored", "--nocapture", test]).current_dir(directory.path());
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    // Nothing half is left for others to read.
+    assert_eq!(files(directory.path()), 0);
+    assert_eq!(discovery.list().await.unwrap(), []);
+}
+
 #[tokio::test]
 async fn too_much_metadata_is_refused() {
     let directory = tempfile::tempdir().unwrap();

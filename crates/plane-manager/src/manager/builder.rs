@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use plane_core::mem::MemNetwork;
 use plane_core::{Error, Transport};
+use tokio::runtime::Handle;
 
 use super::service::Announcements;
 use super::{Inner, NetworkManager};
@@ -22,6 +23,7 @@ pub struct NetworkManagerBuilder {
     discovery: Option<Arc<dyn Discovery>>,
     network: Option<MemNetwork>,
     new_picker: Option<Box<dyn Fn() -> Arc<dyn InstancePicker> + Send + Sync>>,
+    handlers: Option<Handle>,
 }
 
 impl NetworkManagerBuilder {
@@ -57,13 +59,25 @@ impl NetworkManagerBuilder {
         self
     }
 
+    /// Runs handlers on this runtime, and not on the one that carries calls, which is the one that the first
+    /// [`serve`](NetworkManager::serve) is called on.
+    ///
+    /// For handlers that may keep their thread, for example in a library that computes: keepalives and other calls go on, as
+    /// long as this runtime has threads left. It costs each call a task and two wake-ups. A body that is a stream is still
+    /// polled where calls are carried: send the messages of such an answer through [`Body::channel`](plane_core::Body::channel).
+    #[must_use]
+    pub fn handlers_on(mut self, runtime: Handle) -> Self {
+        self.handlers = Some(runtime);
+        self
+    }
+
     /// The manager. Opens and spawns nothing; makes the discovery directory if that is the backend.
     ///
     /// # Errors
     /// `InvalidArgument` for settings that cannot work, `FailedPrecondition` for a transport that this build lacks,
     /// `Unavailable` if the discovery directory cannot be used.
     pub fn build(self) -> Result<NetworkManager, Error> {
-        let Self { mut config, discovery, network, new_picker } = self;
+        let Self { mut config, discovery, network, new_picker, handlers } = self;
         if network.is_some() {
             config.mode = Transport::Mem;
         }
@@ -90,6 +104,7 @@ impl NetworkManagerBuilder {
                 discovery,
                 transports,
                 announcements: Announcements::default(),
+                handlers,
                 new_picker: new_picker.unwrap_or_else(|| Box::new(|| Arc::new(RoundRobin::default()))),
             }),
         })

@@ -1,5 +1,6 @@
 //! The face of the crate: what is served, what is called, and the end of both.
 
+mod apart;
 mod budget;
 mod builder;
 mod endpoint_client;
@@ -28,7 +29,9 @@ use crate::config::NATS_DELIVERY;
 use crate::config::{Config, InvalidConfig, Strictness};
 use crate::discovery::Discovery;
 use crate::transports::Transports;
+use apart::Apart;
 use service::Announcements;
+use tokio::runtime::Handle;
 
 /// Serves endpoints and calls them, over the transport that the configuration names.
 ///
@@ -46,6 +49,8 @@ struct Inner {
     transports: Transports,
     announcements: Announcements,
     new_picker: Box<dyn Fn() -> Arc<dyn InstancePicker> + Send + Sync>,
+    /// Where handlers run, if not where calls are carried.
+    handlers: Option<Handle>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -139,7 +144,11 @@ impl NetworkManager {
         metadata: BTreeMap<String, String>,
         handler: impl Handler,
     ) -> Result<Service, Error> {
-        Service::start(&self.inner, endpoint, metadata, Arc::new(handler)).await
+        let handler: Arc<dyn Handler> = match &self.inner.handlers {
+            Some(runtime) => Arc::new(Apart::new(runtime.clone(), Arc::new(handler))),
+            None => Arc::new(handler),
+        };
+        Service::start(&self.inner, endpoint, metadata, handler).await
     }
 
     /// A client of whatever instances answer `endpoint`, now and later.

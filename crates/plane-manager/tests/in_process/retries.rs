@@ -54,6 +54,26 @@ async fn the_budget_covers_every_selection() {
     assert!(tries() - spent <= 3, "{} tries of 2 calls", tries() - spent);
 }
 
+/// Threat C18: servers that refuse everything are asked hardly more often than their callers call.
+#[tokio::test]
+async fn a_storm_of_refusals_is_not_made_worse() {
+    const CALLS: u64 = 20_000;
+    /// What is saved at the start, for an instance that goes with many calls in flight.
+    const SAVED: u64 = 1_000;
+    let place = Place::default();
+    let manager = place.manager();
+    let elsewhere = manager.serve("test.backend.other".parse().unwrap(), named("a")).await.unwrap();
+    let address = &elsewhere.instance().address;
+    let _refusing = (place.pretend(1, address.clone()).await, place.pretend(2, address.clone()).await);
+    let client = manager.client(endpoint());
+    for _ in 0..CALLS {
+        let error = client.call("x").await.unwrap_err();
+        assert_eq!(error.delivery(), Delivery::NotExecuted);
+    }
+    let asked = manager.stats().server.unwrap().refused;
+    assert!((CALLS..=CALLS + CALLS / 10 + SAVED).contains(&asked), "{asked} tries of {CALLS} calls");
+}
+
 #[tokio::test]
 async fn a_stream_and_a_chosen_instance_are_sent_once() {
     let place = Place::default();
