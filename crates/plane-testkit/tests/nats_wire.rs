@@ -189,3 +189,23 @@ async fn a_trusted_handler_may_still_wait_fail_and_panic() {
     let stats = server.stats();
     assert_eq!((stats.started, stats.completed, stats.failed, stats.cancelled), (38, 34, 2, 2));
 }
+
+/// Threat C20: a request whose time is over when it arrives is refused, and its handler is not started.
+#[tokio::test]
+async fn a_request_whose_time_is_over_on_arrival_is_refused() {
+    let nats = Nats::start();
+    let (started, mut starts) = mpsc::channel(1);
+    let handler = handler_fn(move |_: Request, _| {
+        let _ = started.try_send(());
+        async { Ok(Response::new("started")) }
+    });
+    let (server, _registration) = serve(&nats, handler).await;
+    let plain = async_nats::connect(nats.url()).await.unwrap();
+    let mut headers = HeaderMap::new();
+    headers.insert("Plane-Timeout-Us", "0");
+    let reply = in_time(plain.request_with_headers(SUBJECT, headers, "late".into())).await.unwrap();
+    assert_eq!(header(&reply, "Plane-Status"), Some("4"));
+    assert_eq!(header(&reply, "Plane-Not-Executed"), Some("1"));
+    assert!(starts.try_recv().is_err());
+    assert_eq!(server.stats().in_flight, 0);
+}

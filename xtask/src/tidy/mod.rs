@@ -47,7 +47,7 @@ struct Check {
     run: fn(&[Source]) -> Result<Vec<String>>,
 }
 
-const CHECKS: [Check; 13] = [
+const CHECKS: [Check; 14] = [
     Check {
         holds: "plane-tcp and plane-manager with `tcp` alone compile no NATS code and no TLS",
         run: crates::only_tcp_in_tcp,
@@ -57,6 +57,7 @@ const CHECKS: [Check; 13] = [
     Check { holds: "every crate takes the workspace's lints", run: crates::take_lints },
     Check { holds: "plane-core opens no socket and spawns no task", run: |s| Ok(rust::core_is_plain(s)) },
     Check { holds: "the environment is read in one place", run: |s| Ok(rust::environment(s)) },
+    Check { holds: "no wall clock measures a call", run: |s| Ok(rust::wall_clock(s)) },
     Check { holds: "nothing is unbounded", run: |s| Ok(rust::unbounded(s)) },
     Check { holds: "no Rust file is over 500 lines", run: |s| Ok(rust::long_files(s)) },
     Check { holds: "the top level holds only what belongs there", run: |s| Ok(files::top_level(s)) },

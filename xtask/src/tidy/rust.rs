@@ -50,6 +50,22 @@ pub(super) fn environment(sources: &[Source]) -> Vec<String> {
         .collect()
 }
 
+/// Durations travel and a monotonic clock measures them: what a wall clock says differs between hosts and jumps. Only what
+/// is about dates may ask it: certificates, and what a store says of its messages.
+pub(super) fn wall_clock(sources: &[Source]) -> Vec<String> {
+    const ABOUT_DATES: [&str; 4] = [
+        "crates/plane-tcp/src/tls/",
+        "crates/plane-nats/src/durable/",
+        "crates/plane-nats/src/server/worker.rs",
+        "crates/plane-nats/src/server/micro.rs",
+    ];
+    let carries_calls = ["crates/plane-core/src/", "crates/plane-tcp/src/", "crates/plane-nats/src/"];
+    rust_files(sources)
+        .filter(|source| source.is_under(&carries_calls) && !source.is_under(&ABOUT_DATES))
+        .flat_map(|source| lines_with(source, &["SystemTime"]))
+        .collect()
+}
+
 pub(super) fn unbounded(sources: &[Source]) -> Vec<String> {
     const NEEDLES: [&str; 5] =
         ["unbounded_channel", "UnboundedSender", "channel::unbounded", "flume::unbounded", "std::sync::mpsc::channel("];
@@ -83,6 +99,14 @@ mod tests {
         let in_tests = "fn f() {}\n#[cfg(test)]\nmod tests {\n tokio::spawn(x); }";
         assert_eq!(core_is_plain(&[source("crates/plane-core/src/a.rs", in_tests)]).len(), 0);
         assert_eq!(core_is_plain(&[source("crates/plane-core/src/a.rs", "tokio::spawn(x)")]).len(), 1);
+    }
+
+    #[test]
+    fn a_wall_clock_is_found_where_calls_are_carried() {
+        let asks = "use std::time::SystemTime;";
+        assert_eq!(wall_clock(&[source("crates/plane-tcp/src/driver.rs", asks)]).len(), 1);
+        let good = ["crates/plane-tcp/src/tls/files.rs", "crates/plane-manager/src/a.rs"];
+        assert_eq!(wall_clock(&good.map(|path| source(path, asks))), Vec::<String>::new());
     }
 
     #[test]

@@ -173,3 +173,26 @@ fn raw_open(out: &mut BytesMut, call: u64, name: &[u8], block: &[u8]) {
     out.put_slice(name);
     out.put_slice(block);
 }
+
+/// Threat C26: whatever a request says about where its caller is, answers use its own connection, and nothing is dialled.
+#[tokio::test]
+async fn no_address_in_a_request_is_dialled() {
+    let world = World::start().await;
+    let elsewhere = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    elsewhere.set_nonblocking(true).expect("a socket");
+    let address = elsewhere.local_addr().expect("bound").to_string();
+    let mut headers = Headers::new();
+    for name in ["x-callback", "x-reply-to", "x-response-address", "host", "forwarded"] {
+        headers.insert(name, address.parse().expect("a header value"));
+    }
+    let mut peer = Peer::dial(&world.address).await;
+    let echo = endpoint("echo");
+    let fields = OpenFields { endpoint: &echo, instance: None, timeout: None, headers: &headers };
+    peer.send(|out| {
+        encode_open(out, 1, Flags::END, &fields, address.len());
+        out.extend_from_slice(address.as_bytes());
+    })
+    .await;
+    assert_eq!(peer.expect_message(1).await.1, address);
+    assert_eq!(elsewhere.accept().expect_err("nobody dials it").kind(), std::io::ErrorKind::WouldBlock);
+}

@@ -40,7 +40,7 @@ pub(crate) fn ticks(size: usize) -> Request {
 pub(crate) const TOKENS: Nonce = Nonce::of(0x746f_6b65_6e73);
 
 /// Serves `echo`; `drip`, one message and then none; `hang`, which waits to be aborted; `tokens` and `ticks`; `panic`,
-/// before or during its answer; `late`, which sends on after its abort; and `block`, which keeps its thread for so many
+/// before or during its answer; `late`, which sends on after its abort; `remaining`, the time that is left; and `block`, which keeps its thread for so many
 /// milliseconds.
 pub(crate) async fn serve(server: &dyn RequestPlaneServer, report: mpsc::Sender<Seen>) -> Vec<Registration> {
     let echo =
@@ -64,6 +64,7 @@ pub(crate) async fn serve(server: &dyn RequestPlaneServer, report: mpsc::Sender<
         ("ticks", Arc::new(handler_fn(|request, _| tick(request)))),
         ("panic", Arc::new(handler_fn(|request, _| panic(request)))),
         ("late", Arc::new(late)),
+        ("remaining", Arc::new(handler_fn(|_, context| remaining(context)))),
         ("block", Arc::new(handler_fn(|request, _| block(request)))),
     ] {
         registrations.push(server.register(endpoint(name), id, handler).await.expect("the name is free"));
@@ -138,6 +139,12 @@ async fn send_after_abort(context: Context, report: mpsc::Sender<Seen>) -> Resul
         let _ = report.try_send(Seen::SentAfterAbort);
     });
     Ok(Response::new(body))
+}
+
+/// The microseconds that are left.
+async fn remaining(context: Context) -> Result<Response, Status> {
+    let left = context.remaining().ok_or_else(|| Status::invalid_argument("no deadline"))?;
+    Ok(Response::new(left.as_micros().to_string()))
 }
 
 /// What must not be done in a handler.

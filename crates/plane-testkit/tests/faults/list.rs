@@ -84,6 +84,13 @@ cases! {
         "each is refused at once, and nothing is counted as failed";
     a_drain_ends_at_its_limit: failing [C12] over [Tcp Nats]
         "a handler that hangs and a stream are ended as Unavailable, not much later than the limit";
-    a_handler_that_blocks_its_thread_holds_up_nobody: failing [B18] over [Tcp Nats]
-        "the keepalive and other streams go on";
+    a_handler_that_blocks_its_thread_loses_no_call: failing [B18] over [Tcp Nats]
+        "other calls wait no longer than the thread is kept, nobody is taken for dead, and nothing is lost";
+    clocks_that_differ_change_no_deadline: time [C19] over [Tcp Nats]
+        "a worker whose clock is three years ahead has the time that is left, and no other"
+        unless "the system lets no user have a clock of its own";
+    a_deadline_in_the_past_starts_nothing: time [C20] over [Tcp Nats]
+        "DeadlineExceeded, not sent, and no handler is started";
+    a_deadline_shrinks_over_three_hops: time [C21] over [Tcp Nats]
+        "each hop has what is left, and all of them together end by the first deadline";
 }

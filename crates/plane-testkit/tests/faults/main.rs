@@ -10,6 +10,7 @@
 //! - `peers`, `processes`, `network`: who or what is gone, frozen or slow.
 //! - `system`: what the operating system runs out of.
 //! - `load`, `failing`: callers that are greedy, handlers that fail.
+//! - `time`: deadlines, and clocks that differ.
 
 mod handlers;
 
@@ -28,6 +29,8 @@ mod system;
 mod load;
 
 mod failing;
+
+mod time;
 
 mod list;
 
