@@ -257,7 +257,7 @@ pub fn contain_panic<T>(run: impl FnOnce() -> T) -> Result<T, Status> {
         let text = panic_text(panic.as_ref()).to_owned();
         // A payload whose own drop panics must not undo the containment.
         std::mem::forget(panic);
-        tracing::error!(panic = %text, "a handler panicked");
+        tracing::error!(panic = %text, "code of the application panicked");
         Status::internal(format!("the handler panicked: {text}"))
     })
 }

@@ -15,6 +15,7 @@
 //! - `context`, `handler`: what a handler is given and what it is ([`Context`], [`Handler`]).
 //! - `refusal`: what the other side was not let do, counted and logged ([`Refusals`]).
 //! - `report`: what clients and servers tell of themselves.
+//! - `authorizer`: who may call what ([`Authorizer`]).
 //! - `endpoints`: the table of handlers behind every server: admission, counting, drain.
 //! - `ledger`: the counting of calls behind a client.
 //! - `transport`: the two traits at the transport seam.
@@ -60,6 +61,9 @@ pub use refusal::{Refusal, RefusalCounts, Refusals};
 
 mod report;
 pub use report::{ClientStats, DrainReport, Health, ServerStats};
+
+mod authorizer;
+pub use authorizer::Authorizer;
 
 mod endpoints;
 pub use endpoints::{AdmissionLimits, Admitted, Endpoints, Outcome, Pace, Registration, Tallied, Tally};

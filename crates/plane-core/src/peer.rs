@@ -1,5 +1,6 @@
 //! Who is at the other side ([`Peer`]), and what it has proven of itself ([`Identity`]).
 
+use std::fmt;
 use std::net::IpAddr;
 
 /// The other side of a connection, shared by its calls.
@@ -59,6 +60,21 @@ impl Identity {
         match self {
             Self::Process(process) => Some(process),
             _ => None,
+        }
+    }
+}
+
+/// For messages: the first name of a certificate, or what else there is. Control characters are escaped.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown => f.write_str("an unknown peer"),
+            Self::Certificate(CertificateIdentity { subject, dns, uris, .. }) => {
+                let name = uris.first().or(dns.first()).unwrap_or(subject);
+                write!(f, "the holder of the certificate \"{}\"", name.escape_debug())
+            }
+            Self::Process(ProcessIdentity { uid, .. }) => write!(f, "a process of user {uid}"),
+            Self::Own => f.write_str("this process"),
         }
     }
 }

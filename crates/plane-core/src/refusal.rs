@@ -65,6 +65,8 @@ refusals! {
     Admission = "admission";
     /// A call of an endpoint or instance that is not served.
     NotFound = "not_found";
+    /// A call that the server's authorizer forbids to this peer.
+    Denied = "denied";
     /// A call while the server drains.
     Draining = "draining";
     /// A call of what can be no endpoint, with a bad header, or of another version.

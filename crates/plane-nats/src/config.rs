@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use plane_core::{AdmissionLimits, ConfigError, HeaderLimits};
+use plane_core::{AdmissionLimits, Authorizer, ConfigError, HeaderLimits};
 
 use crate::credentials::{Credentials, split_url, without_secrets};
 use crate::delivery::NatsDelivery;
@@ -40,6 +40,7 @@ pub struct NatsConfig {
     pub(crate) max_calls: usize,
     pub(crate) headers: HeaderLimits,
     pub(crate) admission: AdmissionLimits,
+    pub(crate) authorizer: Option<Authorizer>,
     pub(crate) connect_timeout: Duration,
     pub(crate) request_timeout: Duration,
     pub(crate) accept_notice: Duration,
@@ -64,6 +65,7 @@ impl Default for NatsConfig {
             max_calls: 65_536,
             headers: HeaderLimits::default(),
             admission: AdmissionLimits::default(),
+            authorizer: None,
             connect_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(10),
             accept_notice: Duration::from_millis(100),
@@ -93,6 +95,15 @@ impl NatsConfig {
         self.servers = places;
         self.url_credentials = users.pop().unwrap_or_default();
         Ok(self)
+    }
+
+    /// Who may call what at a server; anybody anything by default. NATS knows who its users are and does not tell, so
+    /// every peer is [`Identity::Unknown`](plane_core::Identity::Unknown) here and a rule can go by the endpoint alone:
+    /// who may publish to which subject is for the permissions of the NATS server.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: Authorizer) -> Self {
+        self.authorizer = Some(authorizer);
+        self
     }
 
     /// Who this side is to the server; by default who the servers' URLs say, if they do.

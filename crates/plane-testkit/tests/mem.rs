@@ -18,6 +18,7 @@ fn config(limits: Limits) -> MemConfig {
         headers: limits.headers,
         admission: limits.admission,
         request_timeout: limits.request_timeout,
+        authorizer: None,
     }
 }
 

@@ -27,6 +27,7 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 
 use crate::address::{Address, Instance};
+use crate::authorizer::Authorizer;
 use crate::endpoints::admitted::Turn;
 use crate::endpoints::gauge::{Counts, Gauge};
 use crate::endpoints::served::{Served, Shared};
@@ -48,14 +49,21 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// An empty table with these limits.
+    /// An empty table with these limits, for calls of anybody.
     #[must_use]
     pub fn new(limits: AdmissionLimits) -> Self {
+        Self::authorized(limits, None)
+    }
+
+    /// The same, for calls that `authorizer` allows.
+    #[must_use]
+    pub fn authorized(limits: AdmissionLimits, authorizer: Option<Authorizer>) -> Self {
         let turns = limits.running.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             shared: Arc::new(Shared {
                 table: RwLock::default(),
                 limits,
+                authorizer,
                 turns: Arc::new(Semaphore::new(turns)),
                 draining: AtomicBool::new(false),
                 gauge: Gauge::default(),
@@ -103,10 +111,10 @@ impl Endpoints {
     ///
     /// # Errors
     /// No handler was started: [`Code::NOT_FOUND`](crate::Code::NOT_FOUND), [`Code::INVALID_ARGUMENT`](crate::Code::INVALID_ARGUMENT) for
-    /// what can be no endpoint, [`Code::UNAVAILABLE`](crate::Code::UNAVAILABLE) while draining, or
+    /// what can be no endpoint, [`Code::PERMISSION_DENIED`](crate::Code::PERMISSION_DENIED) for a peer that may not call it, [`Code::UNAVAILABLE`](crate::Code::UNAVAILABLE) while draining, or
     /// [`Code::RESOURCE_EXHAUSTED`](crate::Code::RESOURCE_EXHAUSTED) naming the limit that was hit.
     pub fn admit(&self, endpoint: &str, instance: Option<InstanceId>, peer: &Peer) -> Result<Admitted, Status> {
-        match self.try_admit(endpoint, instance) {
+        match self.try_admit(endpoint, instance, peer) {
             Ok(admitted) => {
                 self.shared.counts.started.fetch_add(1, Ordering::Relaxed);
                 Ok(admitted)
@@ -130,11 +138,19 @@ impl Endpoints {
         &self.shared.refusals
     }
 
-    fn try_admit(&self, endpoint: &str, instance: Option<InstanceId>) -> Result<Admitted, (Refusal, Status)> {
+    fn try_admit(
+        &self,
+        endpoint: &str,
+        instance: Option<InstanceId>,
+        peer: &Peer,
+    ) -> Result<Admitted, (Refusal, Status)> {
         if self.is_draining() {
             return Err((Refusal::Draining, Status::unavailable("the server is draining")));
         }
         let served = self.find(endpoint, instance)?;
+        if let Some(authorizer) = &self.shared.authorizer {
+            authorizer.check(peer, &served.instance.endpoint)?;
+        }
         let shared = self.shared.clone();
         let turn = match shared.turns.clone().try_acquire_owned() {
             Ok(permit) => Turn::Running(permit),

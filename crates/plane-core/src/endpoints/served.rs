@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use tokio::sync::Semaphore;
 
 use crate::address::Instance;
+use crate::authorizer::Authorizer;
 use crate::endpoints::gauge::{Counts, Gauge};
 use crate::endpoints::pace::Pace;
 use crate::endpoints::tally::Tally;
@@ -35,6 +36,7 @@ impl Default for AdmissionLimits {
 pub(super) struct Shared {
     pub(super) table: RwLock<FxHashMap<EndpointId, Vec<Arc<Served>>>>,
     pub(super) limits: AdmissionLimits,
+    pub(super) authorizer: Option<Authorizer>,
     pub(super) turns: Arc<Semaphore>,
     pub(super) draining: AtomicBool,
     pub(super) gauge: Gauge,

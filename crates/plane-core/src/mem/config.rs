@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::authorizer::Authorizer;
 use crate::endpoints::AdmissionLimits;
 use crate::headers::HeaderLimits;
 
 /// What one side of the in-process transport is set to. Where both sides have a limit, the lower one holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemConfig {
     /// The largest message that is sent or received, in bytes; 32 MiB by default.
     ///
@@ -19,6 +20,9 @@ pub struct MemConfig {
     pub admission: AdmissionLimits,
     /// How long a client's call may wait for its turn in the server's queue; 10 s by default.
     pub request_timeout: Duration,
+    /// Who may call what at a server; anybody anything by default. Every caller is
+    /// [`Identity::Own`](crate::Identity::Own).
+    pub authorizer: Option<Authorizer>,
 }
 
 impl Default for MemConfig {
@@ -28,6 +32,7 @@ impl Default for MemConfig {
             headers: HeaderLimits::default(),
             admission: AdmissionLimits::default(),
             request_timeout: Duration::from_secs(10),
+            authorizer: None,
         }
     }
 }

@@ -33,7 +33,7 @@ impl MemServer {
     /// # Errors
     /// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if the name is taken in this network.
     pub fn bind(network: &MemNetwork, name: &str, config: MemConfig) -> Result<Self, Error> {
-        let endpoints = Endpoints::new(config.admission);
+        let endpoints = Endpoints::authorized(config.admission, config.authorizer.clone());
         let listener = Arc::new(Listener { endpoints, running: Running::default(), config });
         let name: Arc<str> = name.into();
         network.listen(&name, &listener)?;

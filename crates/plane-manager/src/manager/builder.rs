@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use plane_core::mem::MemNetwork;
-use plane_core::{Error, Transport};
+use plane_core::{Authorizer, Error, Transport};
 use tokio::runtime::Handle;
 
 use super::service::Announcements;
@@ -22,6 +22,7 @@ pub struct NetworkManagerBuilder {
     config: Config,
     discovery: Option<Arc<dyn Discovery>>,
     network: Option<MemNetwork>,
+    authorizer: Option<Authorizer>,
     new_picker: Option<Box<dyn Fn() -> Arc<dyn InstancePicker> + Send + Sync>>,
     handlers: Option<Handle>,
 }
@@ -52,6 +53,13 @@ impl NetworkManagerBuilder {
         self
     }
 
+    /// Who may call what is served here; anybody anything otherwise.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: Authorizer) -> Self {
+        self.authorizer = Some(authorizer);
+        self
+    }
+
     /// How each client picks the instance for its next call; [`RoundRobin`] otherwise.
     #[must_use]
     pub fn picker<P: InstancePicker>(mut self, new: impl Fn() -> P + Send + Sync + 'static) -> Self {
@@ -77,12 +85,12 @@ impl NetworkManagerBuilder {
     /// `InvalidArgument` for settings that cannot work, `FailedPrecondition` for a transport that this build lacks,
     /// `Unavailable` if the discovery directory cannot be used.
     pub fn build(self) -> Result<NetworkManager, Error> {
-        let Self { mut config, discovery, network, new_picker, handlers } = self;
+        let Self { mut config, discovery, network, authorizer, new_picker, handlers } = self;
         if network.is_some() {
             config.mode = Transport::Mem;
         }
         let config = Arc::new(config);
-        let transports = Transports::new(config.clone(), network.clone())?;
+        let transports = Transports::new(config.clone(), network.clone(), authorizer)?;
         let discovery = match (discovery, network, &config.discovery) {
             (Some(discovery), _, _) => discovery,
             (None, Some(_), _) | (None, None, DiscoveryConfig::Mem) => Arc::new(MemDiscovery::new()),
@@ -126,6 +134,7 @@ impl fmt::Debug for NetworkManagerBuilder {
             .field("config", &self.config)
             .field("discovery", &self.discovery)
             .field("network", &self.network)
+            .field("authorizer", &self.authorizer)
             .finish_non_exhaustive()
     }
 }

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use plane_core::Error;
 use plane_core::mem::{MemClient, MemConfig, MemNetwork, MemServer};
+use plane_core::{Authorizer, Error};
 
 use super::{Client, Served};
 use crate::config::TcpSettings;
 
 /// A server at a name that no other manager of the network has.
-pub(super) fn serve(network: &MemNetwork) -> Result<Served, Error> {
+pub(super) fn serve(network: &MemNetwork, authorizer: Option<Authorizer>) -> Result<Served, Error> {
     let name = format!("manager-{:016x}", fastrand::u64(..));
-    let server = MemServer::bind(network, &name, MemConfig::default())?;
+    let server = MemServer::bind(network, &name, MemConfig { authorizer, ..MemConfig::default() })?;
     Ok(Served { server: Arc::new(server), _driving: None })
 }
 

@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use plane_core::mem::MemNetwork;
 use plane_core::{
-    Address, ClientStats, Delivery, DrainReport, Error, ErrorKind, Health, RequestPlaneClient, RequestPlaneServer,
-    ServerStats, Transport,
+    Address, Authorizer, ClientStats, Delivery, DrainReport, Error, ErrorKind, Health, RequestPlaneClient,
+    RequestPlaneServer, ServerStats, Transport,
 };
 use tokio::sync::OnceCell;
 use tokio_util::task::AbortOnDropHandle;
@@ -36,6 +36,7 @@ type Client = Arc<dyn RequestPlaneClient>;
 pub(crate) struct Transports {
     config: Arc<Config>,
     network: Option<MemNetwork>,
+    authorizer: Option<Authorizer>,
     server: OnceCell<Served>,
     tcp: OnceLock<Client>,
     nats: OnceLock<Client>,
@@ -55,17 +56,22 @@ pub(crate) struct Transports {
 impl Transports {
     /// # Errors
     /// `FailedPrecondition` for a transport that this build lacks, `InvalidArgument` for settings that cannot work.
-    pub(crate) fn new(config: Arc<Config>, network: Option<MemNetwork>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        config: Arc<Config>,
+        network: Option<MemNetwork>,
+        authorizer: Option<Authorizer>,
+    ) -> Result<Self, Error> {
         check_mode(config.mode, network.is_some())?;
         check_delivery(&config)?;
         Ok(Self {
             #[cfg(feature = "tcp")]
             tcp_config: config.tcp.client_config()?,
             #[cfg(feature = "nats")]
-            nats_connection: plane_nats::NatsConnection::new(config.nats.nats_config()?),
+            nats_connection: nats::connection(&config.nats, authorizer.clone())?,
             reach: Reach::new(&config, network.is_some()),
             config,
             network,
+            authorizer,
             server: OnceCell::new(),
             tcp: OnceLock::new(),
             nats: OnceLock::new(),
@@ -86,9 +92,9 @@ impl Transports {
 
     async fn start_server(&self) -> Result<Served, Error> {
         match (self.config.mode, &self.network) {
-            (Transport::Mem, Some(network)) => mem::serve(network),
+            (Transport::Mem, Some(network)) => mem::serve(network, self.authorizer.clone()),
             #[cfg(feature = "tcp")]
-            (Transport::Tcp, _) => tcp::serve(&self.config.tcp).await,
+            (Transport::Tcp, _) => tcp::serve(&self.config.tcp, self.authorizer.clone()).await,
             #[cfg(feature = "nats")]
             (Transport::Nats, _) => nats::serve(&self.nats_connection).await,
             (mode, _) => Err(missing(mode)),

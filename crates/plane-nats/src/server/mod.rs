@@ -146,7 +146,8 @@ impl NatsServer {
         let address = subject::server_address(&config.prefix, id);
         let mut denied = connection.denied();
         let own = client.subscribe(format!("{address}.>")).await.map_err(|error| cannot_listen(&address, &error))?;
-        let core = Arc::new(Core::new(connection.clone(), address, Endpoints::new(config.admission)));
+        let endpoints = Endpoints::authorized(config.admission, config.authorizer.clone());
+        let core = Arc::new(Core::new(connection.clone(), address, endpoints));
         let (listeners, new_listeners) = mpsc::channel(NEW_LISTENERS);
         let (closing, closed) = watch::channel(Closing::No);
         let (driving, driven) = watch::channel(());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use plane_core::{Delivery, EndpointId, Error, InstanceId, check_token};
+use plane_core::{Code, Delivery, EndpointId, Error, InstanceId, check_token};
 use rustc_hash::FxHashSet;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -214,6 +214,10 @@ impl Worker {
         };
         let admitted = match core.endpoints().admit(self.endpoint.as_str(), Some(self.instance), &core.parts().peer) {
             Ok(admitted) => admitted,
+            // What this worker's authorizer forbids is for another worker, and not at once for this one again.
+            Err(status) if status.code() == Code::PERMISSION_DENIED => {
+                return self.give_back(core, request, self.stores.store.config().retry_delay.1);
+            }
             Err(status) => return self.give_back(core, request, status.retry_after().unwrap_or_default()),
         };
         let looks = request.deliveries > 1 || request.sequence <= self.source.known;

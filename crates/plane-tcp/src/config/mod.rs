@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plane_core::{AdmissionLimits, ConfigError, HeaderLimits, Health};
+use plane_core::{AdmissionLimits, Authorizer, ConfigError, HeaderLimits, Health};
 #[cfg(feature = "tls")]
 use plane_core::{Delivery, Error, ErrorKind};
 
@@ -300,6 +300,7 @@ pub struct ServerConfig {
     pub(crate) hello_timeout: Duration,
     pub(crate) accept_notice: Duration,
     pub(crate) idle_timeout: Duration,
+    pub(crate) authorizer: Option<Authorizer>,
     #[cfg(feature = "tls")]
     pub(crate) tls: Option<Arc<Acceptor>>,
 }
@@ -316,6 +317,7 @@ impl ServerConfig {
             hello_timeout: Duration::from_secs(5),
             accept_notice: Duration::from_millis(100),
             idle_timeout: Duration::from_secs(300),
+            authorizer: None,
             #[cfg(feature = "tls")]
             tls: None,
         }
@@ -332,6 +334,14 @@ impl ServerConfig {
     #[must_use]
     pub fn admission(mut self, limits: AdmissionLimits) -> Self {
         self.admission = limits;
+        self
+    }
+
+    /// Who may call what; anybody anything by default. What a peer has proven is in
+    /// [`Peer::identity`](plane_core::Peer::identity): its certificate with mutual TLS, its process on a Unix socket.
+    #[must_use]
+    pub fn authorizer(mut self, authorizer: Authorizer) -> Self {
+        self.authorizer = Some(authorizer);
         self
     }
 

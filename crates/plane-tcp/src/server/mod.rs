@@ -68,7 +68,7 @@ impl TcpServer {
             Address::Tcp { host, port } if config.speaks_tls() => Address::Tls { host, port },
             address => address,
         };
-        let endpoints = Endpoints::new(config.admission);
+        let endpoints = Endpoints::authorized(config.admission, config.authorizer.clone());
         let shared = Arc::new(Shared {
             config,
             endpoints,

@@ -4,7 +4,7 @@ mod listen;
 
 use std::sync::Arc;
 
-use plane_core::{Delivery, Error, ErrorKind};
+use plane_core::{Authorizer, Delivery, Error, ErrorKind};
 use plane_tcp::{ClientConfig, TcpClient, TcpServer};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -17,13 +17,16 @@ pub(super) fn client(config: ClientConfig) -> Client {
 }
 
 /// Binds the server and spawns the task that accepts its connections. The task ends with what is returned.
-pub(super) async fn serve(settings: &TcpSettings) -> Result<Served, Error> {
+pub(super) async fn serve(settings: &TcpSettings, authorizer: Option<Authorizer>) -> Result<Served, Error> {
     let listening = listening(settings)?;
-    let (server, driver) =
-        TcpServer::bind(settings.server_config(listening.bind, listening.advertise)?).await.map_err(|error| {
-            let what = format!("{error}; {TCP_RPC_HOST} and {TCP_RPC_PORT} choose another address");
-            Error::new(error.kind(), Delivery::NotSent, what).with_source(error)
-        })?;
+    let mut config = settings.server_config(listening.bind, listening.advertise)?;
+    if let Some(authorizer) = authorizer {
+        config = config.authorizer(authorizer);
+    }
+    let (server, driver) = TcpServer::bind(config).await.map_err(|error| {
+        let what = format!("{error}; {TCP_RPC_HOST} and {TCP_RPC_PORT} choose another address");
+        Error::new(error.kind(), Delivery::NotSent, what).with_source(error)
+    })?;
     Ok(Served { server: Arc::new(server), _driving: Some(AbortOnDropHandle::new(tokio::spawn(driver))) })
 }
 
