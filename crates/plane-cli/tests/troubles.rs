@@ -4,7 +4,11 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use plane_core::{Context, Request, Response, handler_fn};
+use plane_manager::{Config, NetworkManager, Service, Strictness};
 use plane_testkit::nats::{NatsServer, NatsServerOptions};
+use plane_testkit::{Authority, CertificateFiles};
+use tokio::runtime::Runtime;
 
 const TEXT: &str = include_str!("../../../docs/troubleshooting.md");
 
@@ -39,6 +43,73 @@ fn said(directory: &Path, args: &[&str], vars: &[(&str, &str)]) -> String {
     let output = command.envs(vars.iter().copied()).stdin(Stdio::null()).output().unwrap();
     assert!(!output.status.success(), "{args:?} {vars:?}");
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Servers of `a.b.c` in this process, each set up by variables of its own.
+struct Servers {
+    runtime: Runtime,
+    services: Vec<Service>,
+}
+
+impl Servers {
+    /// Where one with these variables listens.
+    fn start(&mut self, vars: &[(&str, &Path)]) -> String {
+        let own = [("DYN_TCP_RPC_HOST", Path::new("127.0.0.1")), ("DYN_DISCOVERY_BACKEND", Path::new("mem"))];
+        let vars = own.iter().chain(vars).map(|(name, value)| ((*name).to_owned(), value.to_str().unwrap().to_owned()));
+        let config = Config::from_vars(vars, Strictness::Strict).unwrap();
+        let manager = NetworkManager::builder().config(config).build().unwrap();
+        let echo = handler_fn(|request: Request, _: Context| async move { Ok(Response::new(request.body)) });
+        let service = self.runtime.block_on(manager.serve("a.b.c".parse().unwrap(), echo)).unwrap();
+        let address = service.instance().address.to_string();
+        self.services.push(service);
+        address.split_once("://").unwrap().1.to_owned()
+    }
+}
+
+/// What is said of TLS, which is the last part of the document.
+fn said_of_tls(directory: &Path) -> Vec<String> {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (ca, missing) = (authority.roots(), directory.join("missing.pem"));
+    let good = authority.sign("127.0.0.1");
+    let expired = authority.sign_expired("127.0.0.1");
+    let mut servers = Servers { runtime: Runtime::new().unwrap(), services: Vec::new() };
+    let of = |files: &CertificateFiles| [files.certificate.clone(), files.key.clone()];
+    let [certificate, key] = of(&good);
+    let own = [("DYN_TCP_TLS_CERT", &*certificate), ("DYN_TCP_TLS_KEY", &*key)];
+    let [late, late_key] = of(&expired);
+    let plain = servers.start(&[]);
+    let tls = servers.start(&own);
+    let closed = servers.start(&[&own[..], &[("DYN_TCP_TLS_CLIENT_CA", &*ca)]].concat());
+    let expired = servers.start(&[("DYN_TCP_TLS_CERT", &*late), ("DYN_TCP_TLS_KEY", &*late_key)]);
+    let [stranger, stranger_key] = of(&other.sign("stranger"));
+    let say = |args: &[&str], vars: &[(&str, &Path)]| {
+        let vars: Vec<_> = vars.iter().map(|(name, value)| (*name, value.to_str().unwrap())).collect();
+        said(directory, args, &vars)
+    };
+    let call = |address: &str, vars: &[(&str, &Path)]| {
+        let list = format!("a.b.c={address}");
+        let found = [("DYN_DISCOVERY_BACKEND", Path::new("static")), ("DYN_STATIC_INSTANCES", Path::new(&list))];
+        say(CALL, &[&found[..], vars].concat())
+    };
+    let [as_tcp, as_tls] = ["tcp", "tls"].map(|scheme| move |place: &str| format!("{scheme}://{place}"));
+    let (trust, distrust, required) =
+        (("DYN_TCP_TLS_CA", &*ca), ("DYN_TCP_TLS_CA", &*other.roots()), ("DYN_TCP_TLS_REQUIRED", Path::new("true")));
+    let name = ("DYN_TCP_TLS_SERVER_NAME", Path::new("workers.internal"));
+    let strange = [trust, ("DYN_TCP_TLS_CERT", &*stranger), ("DYN_TCP_TLS_KEY", &*stranger_key)];
+    vec![
+        say(WORKER, &[("DYN_TCP_TLS_CA", &*missing)]),
+        say(WORKER, &[("DYN_TCP_TLS_CERT", &*certificate), ("DYN_TCP_TLS_KEY", &*stranger_key)]),
+        say(WORKER, &[required]),
+        call(&as_tcp(&tls), &[trust]),
+        call(&as_tls(&plain), &[trust]),
+        call(&as_tls(&tls), &[]),
+        call(&as_tcp(&plain), &[trust, required]),
+        call(&as_tls(&tls), &[distrust]),
+        call(&as_tls(&tls), &[trust, name]),
+        call(&as_tls(&expired), &[trust]),
+        call(&as_tls(&closed), &[trust]),
+        call(&as_tls(&closed), &strange),
+    ]
 }
 
 #[test]
@@ -85,6 +156,7 @@ fn every_message_is_what_is_printed() {
         say(CALL, &[&listed(&at_free), &[("DYN_TCP_MAX_MESSAGE_SIZE", "1")]]),
         say(CALL, &[&on_nats(&ann), &listed(prefix), &[("DYN_NATS_MAX_MESSAGE_SIZE", "1")]]),
     ];
+    let provoked = [provoked.to_vec(), said_of_tls(directory.path())].concat();
     let messages = documented();
     assert_eq!(provoked.len(), messages.len());
     for (said, message) in provoked.iter().zip(messages) {

@@ -27,7 +27,7 @@
 mod config;
 pub use config::{
     Config, ConfigProblem, ConfigWarning, DiscoveryConfig, InvalidConfig, NatsCredentials, NatsSettings, NatsTls,
-    RpcHost, StaticInstance, StoreSettings, Strictness, TcpSettings, parse_duration, parse_size,
+    RpcHost, StaticInstance, StoreSettings, Strictness, TcpSettings, TcpTls, parse_duration, parse_size,
 };
 
 mod discovery;

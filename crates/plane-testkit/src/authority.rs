@@ -104,6 +104,11 @@ impl Authority {
         self.write(name, &certificate, &key)
     }
 
+    /// A certificate that expired years ago, on 2020-02-29.
+    pub fn sign_expired(&self, name: &str) -> CertificateFiles {
+        self.sign_with(name, |params| params.not_after = rcgen::date_time_ymd(2020, 2, 29))
+    }
+
     /// A certificate that only its own key has signed, in this authority's directory.
     ///
     /// # Panics

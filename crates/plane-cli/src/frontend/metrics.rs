@@ -52,7 +52,8 @@ fn latency() -> Histogram {
 }
 
 impl Metrics {
-    pub(super) fn new() -> Self {
+    /// `tls_unverified`: workers that speak TLS are taken at their word.
+    pub(super) fn new(tls_unverified: bool) -> Self {
         let series = Series {
             requests: Family::default(),
             in_flight: Gauge::default(),
@@ -68,6 +69,10 @@ impl Metrics {
         let help = "Time from a request to the end of its answer";
         registry.register_with_unit("request_duration", help, Unit::Seconds, series.duration.clone());
         registry.register("tokens", "Tokens, as the workers counted them", series.tokens.clone());
+        let unverified: Gauge = Gauge::default();
+        unverified.set(tls_unverified.into());
+        let help = "1 if DYN_TCP_TLS_INSECURE_SKIP_VERIFY takes every worker at its word, else 0";
+        registry.register("tls_unverified", help, unverified);
         Self { registry, series: Arc::new(series) }
     }
 

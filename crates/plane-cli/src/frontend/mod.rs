@@ -48,7 +48,8 @@ impl Frontend {
         let FrontendConfig { endpoint, default_model, request_timeout, body_limit } = config;
         let models = models::Models::new(manager, endpoint, default_model);
         let discovery = manager.discovery().clone();
-        let app = routes::App { models, discovery, metrics: metrics::Metrics::new(), request_timeout };
+        let metrics = metrics::Metrics::new(manager.config().tcp.tls.insecure_skip_verify);
+        let app = routes::App { models, discovery, metrics, request_timeout };
         Self { router: routes::router(app, body_limit) }
     }
 

@@ -7,6 +7,7 @@ mod place;
 
 mod deployments;
 mod draining;
+mod tls;
 
 /// Runs each test over TCP and over NATS.
 macro_rules! on_both {

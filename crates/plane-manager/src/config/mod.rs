@@ -11,6 +11,7 @@ mod problem;
 mod raw;
 mod store;
 mod tcp;
+mod tls;
 mod values;
 
 use plane_core::Transport;
@@ -21,6 +22,7 @@ pub use nats::{NatsCredentials, NatsSettings, NatsTls};
 pub use problem::{ConfigProblem, ConfigWarning, InvalidConfig};
 pub use store::StoreSettings;
 pub use tcp::TcpSettings;
+pub use tls::TcpTls;
 pub use values::{parse_duration, parse_size};
 
 #[cfg(not(feature = "nats"))]

@@ -13,6 +13,13 @@ macro_rules! with_variables {
             tcp_pool_size TCP_POOL_SIZE = "DYN_TCP_POOL_SIZE";
             tcp_connect_timeout TCP_CONNECT_TIMEOUT = "DYN_TCP_CONNECT_TIMEOUT";
             tcp_channel_buffer TCP_CHANNEL_BUFFER = "DYN_TCP_CHANNEL_BUFFER";
+            tcp_tls_cert TCP_TLS_CERT = "DYN_TCP_TLS_CERT";
+            tcp_tls_key TCP_TLS_KEY = "DYN_TCP_TLS_KEY";
+            tcp_tls_ca TCP_TLS_CA = "DYN_TCP_TLS_CA";
+            tcp_tls_client_ca TCP_TLS_CLIENT_CA = "DYN_TCP_TLS_CLIENT_CA";
+            tcp_tls_server_name TCP_TLS_SERVER_NAME = "DYN_TCP_TLS_SERVER_NAME";
+            tcp_tls_required TCP_TLS_REQUIRED = "DYN_TCP_TLS_REQUIRED";
+            tcp_tls_insecure_skip_verify TCP_TLS_INSECURE_SKIP_VERIFY = "DYN_TCP_TLS_INSECURE_SKIP_VERIFY";
             nats_server NATS_SERVER = "NATS_SERVER";
             nats_auth_username NATS_AUTH_USERNAME = "NATS_AUTH_USERNAME";
             nats_auth_password NATS_AUTH_PASSWORD = "NATS_AUTH_PASSWORD";

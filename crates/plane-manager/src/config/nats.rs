@@ -1,10 +1,10 @@
 //! Settings of calls over NATS.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::{Check, TIMEOUT, TIMEOUTS};
+use super::check::{Check, SWITCH, TIMEOUT, TIMEOUTS, both, path};
 use super::names;
 use super::problem::{ConfigProblem, Findings, without_user};
 use super::raw::Raw;
@@ -15,8 +15,6 @@ const MIB: usize = 1024 * 1024;
 
 const SERVERS: &str = "nats://host:port or tls://host:port, or several of them separated by commas";
 const PREFIX: &str = "one to eight tokens of A-Z a-z 0-9 _ - with dots between them";
-const SWITCH: &str = "true or false";
-const ABSOLUTE: &str = "the absolute path of a file";
 const SECRET: &str = "up to 4096 bytes of text without control characters";
 const LONGEST_SECRET: usize = 4096;
 /// As in the domain name system.
@@ -241,25 +239,4 @@ fn tls(raw: &Raw, findings: &mut Findings) -> NatsTls {
         .read(names::NATS_TLS_REQUIRED, &raw.nats_tls_required, parse_switch, SWITCH)
         .unwrap_or(false);
     NatsTls { required, ca, identity }
-}
-
-fn path(variable: &'static str, text: &Option<String>, findings: &mut Findings) -> Option<PathBuf> {
-    let parse = |text: &str| Path::new(text).is_absolute().then(|| PathBuf::from(text));
-    Check::new(findings).read(variable, text, parse, ABSOLUTE)
-}
-
-/// The values of two variables that make no sense without each other.
-fn both<T>(
-    first: (&'static str, Option<T>),
-    second: (&'static str, Option<T>),
-    findings: &mut Findings,
-) -> Option<(T, T)> {
-    let (alone, missing) = match (first.1, second.1) {
-        (Some(one), Some(other)) => return Some((one, other)),
-        (Some(_), None) => (first.0, second.0),
-        (None, Some(_)) => (second.0, first.0),
-        (None, None) => return None,
-    };
-    findings.refuse(ConfigProblem::new(alone, "...", format!("set only together with {missing}")));
-    None
 }

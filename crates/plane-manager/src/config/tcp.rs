@@ -7,6 +7,7 @@ use super::host::RpcHost;
 use super::names;
 use super::problem::Findings;
 use super::raw::Raw;
+use super::tls::TcpTls;
 use super::values::{parse_duration, parse_size};
 
 const MIB: usize = 1024 * 1024;
@@ -36,6 +37,8 @@ pub struct TcpSettings {
     /// Requests queued per connection before it counts as full (`DYN_TCP_CHANNEL_BUFFER`); 100 by default, 1 to
     /// 1,000,000.
     pub channel_buffer: usize,
+    /// TLS (`DYN_TCP_TLS_*`); none by default.
+    pub tls: TcpTls,
 }
 
 impl Default for TcpSettings {
@@ -49,6 +52,7 @@ impl Default for TcpSettings {
             pool_size: 50,
             connect_timeout: Duration::from_secs(3),
             channel_buffer: 100,
+            tls: TcpTls::default(),
         }
     }
 }
@@ -56,6 +60,7 @@ impl Default for TcpSettings {
 impl TcpSettings {
     pub(super) fn check(raw: &Raw, findings: &mut Findings) -> Self {
         let default = Self::default();
+        let tls = TcpTls::check(raw, findings);
         let mut check = Check::new(findings);
         let max_message_size = check
             .ranged(names::TCP_MAX_MESSAGE_SIZE, &raw.tcp_max_message_size, parse_size, 1..=1024 * MIB, MAX_SIZE)
@@ -102,6 +107,7 @@ impl TcpSettings {
                     "1 to 1000000 requests",
                 )
                 .unwrap_or(default.channel_buffer),
+            tls,
         }
     }
 }

@@ -45,6 +45,7 @@ fn an_empty_environment_gives_the_defaults() {
         pool_size: 50,
         connect_timeout: Duration::from_secs(3),
         channel_buffer: 100,
+        tls: TcpTls::default(),
     };
     assert_eq!(config.tcp, expected);
 }

@@ -9,16 +9,16 @@ pub(super) const ATTEMPTS: usize = 3;
 
 /// Whether another instance may answer where this one did not, without the call running twice.
 pub(super) fn may_go_elsewhere(error: &Error) -> bool {
-    // Every instance would say the same to these, or the caller is gone.
+    // Every instance would say the same to these, or the caller is gone. But the certificate of one server may be wrong and
+    // that of the next in order.
     let same_everywhere = matches!(
         error.kind(),
         ErrorKind::InvalidArgument
             | ErrorKind::MessageTooLarge
             | ErrorKind::Codec
             | ErrorKind::PermissionDenied
-            | ErrorKind::Unauthenticated
             | ErrorKind::Cancelled
-    );
+    ) || (error.kind() == ErrorKind::Unauthenticated && error.status().is_some());
     error.delivery().is_retry_safe() && !same_everywhere
 }
 

@@ -5,3 +5,5 @@ mod apart;
 mod place;
 mod removal;
 mod serving;
+#[cfg(feature = "tls")]
+mod tls;

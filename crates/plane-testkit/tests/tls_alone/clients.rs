@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use plane_core::{ErrorKind, Identity, RequestPlaneServer};
 use plane_tcp::{ServerConfig, TcpClient, TlsClientConfig, TlsServerConfig};
 use plane_testkit::{Authority, CertificateFiles};
-use rcgen::{DnType, SanType, date_time_ymd};
+use rcgen::{DnType, SanType};
 
 use crate::world::{HERE, World, client, identity, plain, refused, trusting, with_tls, works};
 
@@ -23,12 +23,11 @@ fn showing(authority: &Authority, files: &CertificateFiles) -> TcpClient {
 async fn clients_without_the_right_certificate_are_refused() {
     let (authority, other) = (Authority::new(), Authority::new());
     let mut world = World::start(taking(&authority, &authority.sign(HERE))).await;
-    let expired = authority.sign_with("client", |params| params.not_after = date_time_ymd(2020, 1, 1));
     for (caller, word) in [
         (trusting(&authority), "DYN_TCP_TLS_CERT"),
         (showing(&authority, &other.sign("client")), "DYN_TCP_TLS_CLIENT_CA"),
         (showing(&authority, &authority.self_signed("client")), "DYN_TCP_TLS_CLIENT_CA"),
-        (showing(&authority, &expired), "expired"),
+        (showing(&authority, &authority.sign_expired("client")), "expired"),
     ] {
         let said = refused(&caller, &world.address, ErrorKind::Unauthenticated).await;
         assert!(said.contains(word), "{said}");

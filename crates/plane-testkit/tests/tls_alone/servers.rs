@@ -21,8 +21,7 @@ async fn disbelieved(authority: &Authority, files: &CertificateFiles) -> String 
 #[tokio::test]
 async fn a_certificate_that_has_expired_or_is_not_valid_yet() {
     let authority = Authority::new();
-    let expired = authority.sign_with(HERE, |params| params.not_after = date_time_ymd(2020, 2, 29));
-    let said = disbelieved(&authority, &expired).await;
+    let said = disbelieved(&authority, &authority.sign_expired(HERE)).await;
     assert!(said.contains("2020-02-29"), "{said}");
     let early = authority.sign_with(HERE, |params| params.not_before = date_time_ymd(2090, 1, 31));
     let said = disbelieved(&authority, &early).await;

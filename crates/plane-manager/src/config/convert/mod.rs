@@ -4,6 +4,8 @@
 mod nats;
 #[cfg(feature = "tcp")]
 mod tcp;
+#[cfg(feature = "tcp")]
+mod tls;
 
 use plane_core::{ConfigError, Delivery, Error, ErrorKind};
 
