@@ -1,12 +1,13 @@
 //! `cargo xtask bench`: the load run and its report.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::nats;
-use crate::workspace::{cargo, output, root, run as run_command};
+use crate::report::{load_average, machine, put};
+use crate::workspace::{cargo, output, run as run_command};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -88,73 +89,24 @@ fn output_with_progress(command: &mut Command) -> Result<String> {
 }
 
 fn write(args: &Args, table: &str, load: &str) -> Result<()> {
-    let path = root().join(REPORT);
-    let before = std::fs::read_to_string(&path).with_context(|| format!("cannot read {REPORT}"))?;
-    let name = mark(args.nats, args.pin.is_some());
     let nats = if args.nats { " --nats" } else { "" };
     let pin = args.pin.map(|core| format!(" --pin {core}")).unwrap_or_default();
     let typed = format!("cargo xtask bench{nats} --write --rounds {} --time {}{pin}", args.rounds, args.time);
     let section = format!("`{typed}`\n\n{} {load}\n\n{}", machine(args.nats)?, table.trim_end());
-    std::fs::write(&path, replace(&before, name, &section)?).with_context(|| format!("cannot write {REPORT}"))?;
-    println!("{REPORT}: the section \"{name}\" is new");
-    Ok(())
-}
-
-/// The text with what stands between the marks of this name replaced.
-fn replace(text: &str, name: &str, section: &str) -> Result<String> {
-    let (begin, end) = (format!("<!-- begin {name} -->"), format!("<!-- end {name} -->"));
-    let (before, rest) = text.split_once(&begin).with_context(|| format!("{REPORT} has no line {begin}"))?;
-    let (_, after) = rest.split_once(&end).with_context(|| format!("{REPORT} has no line {end}"))?;
-    ensure!(!after.contains(&begin), "{REPORT} has the line {begin} twice");
-    Ok(format!("{before}{begin}\n{section}\n{end}{after}"))
-}
-
-/// What the numbers depend on, in one line.
-fn machine(nats: bool) -> Result<String> {
-    let rustc = output(Command::new("rustc").arg("--version"))?;
-    let kernel = output(Command::new("uname").arg("-srm"))?;
-    let commit = output(Command::new("git").current_dir(root()).args(["rev-parse", "--short", "HEAD"]))?;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let cpu = cpu_name(Path::new("/proc/cpuinfo")).unwrap_or_else(|| "unknown processor".to_owned());
-    let broker = if nats { output(Command::new(nats::server()?).arg("--version"))? } else { String::new() };
-    let parts = [kernel.trim(), rustc.trim(), broker.trim()].into_iter().filter(|part| !part.is_empty());
-    let parts = parts.collect::<Vec<_>>().join("; ");
-    Ok(format!("{cpu}, {cores} cores, {parts}; commit {}.", commit.trim()))
-}
-
-/// How busy the machine was before the run, because that is in the numbers as well.
-fn load_average() -> String {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    match load.split_whitespace().next() {
-        Some(minute) => format!("Load average before the run: {minute}."),
-        None => "Load average before the run: unknown.".to_owned(),
-    }
-}
-
-fn cpu_name(cpuinfo: &Path) -> Option<String> {
-    let text = std::fs::read_to_string(cpuinfo).ok()?;
-    let line = text.lines().find(|line| line.starts_with("model name"))?;
-    line.split_once(": ").map(|(_, name)| name.to_owned())
+    put(REPORT, mark(args.nats, args.pin.is_some()), &section)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_what_stands_between_the_marks_is_replaced() {
-        let text = "a\n<!-- begin x -->\nold\n<!-- end x -->\nb\n";
-        let once = replace(text, "x", "new").unwrap();
-        assert_eq!(once, "a\n<!-- begin x -->\nnew\n<!-- end x -->\nb\n");
-        assert_eq!(replace(&once, "x", "new").unwrap(), once);
-        assert!(replace(text, "y", "new").is_err());
-    }
+    use crate::report::replace;
+    use crate::workspace::root;
 
     #[test]
     fn the_report_has_a_place_for_each_kind_of_run() {
         let report = std::fs::read_to_string(root().join(REPORT)).unwrap();
         for (nats, pinned) in [(false, false), (false, true), (true, false), (true, true)] {
-            replace(&report, mark(nats, pinned), "x").unwrap();
+            replace(&report, REPORT, mark(nats, pinned), "x").unwrap();
         }
     }
 }

@@ -8,8 +8,9 @@
 //! - `chaos`: the fault cases in their long form.
 //! - `tidy`: the invariants of ARCHITECTURE.md that a program can check.
 //! - `ci`: format, lints, docs, tests and tidy, in that order.
+//! - `report`: sections of reports that commands write.
 //! - `bench`: the load run and its report.
-//! - `soak`: rolling restarts and long runs.
+//! - `soak`: rolling restarts and long runs, and what connections and calls cost.
 //! - `sim`: many seeds of the simulated connection.
 //! - `mutants`: whether tests notice when the protocol's code is changed.
 //! - `demo`: a chat completion over real processes.
@@ -27,6 +28,8 @@ mod chaos;
 mod tidy;
 
 mod ci;
+
+mod report;
 
 mod bench;
 
@@ -60,6 +63,8 @@ enum Task {
     Bench(bench::Args),
     /// Call real workers for minutes while they are restarted, and see that nothing breaks or grows.
     Soak(soak::Args),
+    /// Measure what connections and calls cost, and how long a dead peer and a cancel take.
+    Figures(soak::Figures),
     /// Simulate a connection under faults, for thousands of seeds.
     Sim(sim::Args),
     /// Change the protocol's code in one place after the other, and see that the tests notice.
@@ -78,6 +83,7 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Bench(args) => bench::run(&args),
         Task::Soak(args) => soak::run(&args),
+        Task::Figures(args) => soak::figures(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Mutants(args) => mutants::run(&args),
         Task::Demo(args) => demo::run(&args),

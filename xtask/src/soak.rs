@@ -1,9 +1,15 @@
-//! `cargo xtask soak`: long runs with real worker processes.
+//! `cargo xtask soak` and `cargo xtask figures`: long runs with real worker processes, and what they cost.
+
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
 use crate::nats::NatsServer;
-use crate::workspace::{cargo, run as run_command};
+use crate::report::{load_average, machine, put};
+use crate::workspace::{cargo, output};
+
+/// Where what was seen goes, from the root.
+const REPORT: &str = "docs/reliability.md";
 
 /// Makes mixed calls, cancels, deadlines and slow readers over TCP and NATS at once, restarts and kills workers meanwhile,
 /// and fails if a promise is broken, if counters do not add up, or if memory, descriptors or tasks grow.
@@ -25,21 +31,67 @@ pub(crate) struct Args {
     /// Build without optimisation: shows that it works, at a lower rate.
     #[arg(long)]
     debug: bool,
+    /// Put the tables, with the command and the machine, into docs/reliability.md.
+    #[arg(long)]
+    write: bool,
+}
+
+/// Measures memory of idle connections and open calls, and how long it takes to find a dead peer and to cancel a call, over
+/// TCP and NATS.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Figures {
+    /// Put the tables, with the command and the machine, into docs/reliability.md.
+    #[arg(long)]
+    write: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
+    let (rate, time) = (args.rate.to_string(), format!("{}s", args.seconds));
+    let minutes = args.minutes.to_string();
+    let (name, role, typed) = if args.rolling {
+        let typed = format!("cargo xtask soak --rolling --rate {rate} --seconds {}", args.seconds);
+        ("rolling", vec!["rolling", "--rate", &rate, "--time", &time], typed)
+    } else {
+        ("soak", vec!["soak", "--minutes", &minutes], format!("cargo xtask soak --minutes {minutes}"))
+    };
+    play(&role, args.debug, args.write.then_some((name, typed)))
+}
+
+pub(crate) fn figures(args: &Figures) -> Result<()> {
+    play(&["figures"], false, args.write.then(|| ("figures", "cargo xtask figures".to_owned())))
+}
+
+/// Runs `plane-soak` beside a NATS server of its own, and puts what it printed where it belongs.
+fn play(role: &[&str], debug: bool, write: Option<(&str, String)>) -> Result<()> {
     // It runs until the end of this function.
     let broker = NatsServer::start(None)?;
-    let mut soak = cargo();
+    let mut soak: Command = cargo();
     soak.args(["run", "--quiet", "--package", "plane-bench", "--bin", "plane-soak"]);
-    if !args.debug {
+    if !debug {
         soak.arg("--release");
     }
-    if args.rolling {
-        soak.args(["--", "rolling", "--rate", &args.rate.to_string(), "--time", &format!("{}s", args.seconds)]);
-    } else {
-        soak.args(["--", "soak", "--minutes", &args.minutes.to_string()]);
+    soak.arg("--").args(role).args(["--nats", broker.url()]);
+    let load = load_average();
+    // Progress, and what went wrong, goes where our own errors go.
+    let tables = output(soak.stderr(Stdio::inherit())).context("what was promised and did not hold stands above")?;
+    println!("{tables}");
+    if let Some((name, typed)) = write {
+        put(REPORT, name, &format!("`{typed}`\n\n{} {load}\n\n{}", machine(true)?, tables.trim_end()))?;
     }
-    soak.args(["--nats", broker.url()]);
-    run_command(&mut soak).context("what was promised and did not hold stands above")
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::replace;
+    use crate::workspace::root;
+
+    #[test]
+    fn the_report_has_a_place_for_each_run() {
+        let report = std::fs::read_to_string(root().join(REPORT)).unwrap();
+        for name in ["rolling", "soak", "figures"] {
+            replace(&report, REPORT, name, "x").unwrap();
+        }
+    }
 }

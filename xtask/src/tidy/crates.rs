@@ -14,7 +14,7 @@ const BELOW: [(&str, &[&str]); 8] = [
     ("plane-manager", &["plane-core", "plane-tcp", "plane-nats"]),
     ("plane-cli", &["plane-core", "plane-manager"]),
     ("plane-testkit", &["plane-core", "plane-tcp", "plane-nats"]),
-    ("plane-bench", &["plane-core", "plane-tcp", "plane-nats", "plane-manager"]),
+    ("plane-bench", &["plane-core", "plane-tcp", "plane-nats", "plane-manager", "plane-testkit"]),
     ("xtask", &[]),
 ];
 

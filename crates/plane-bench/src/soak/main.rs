@@ -9,6 +9,7 @@
 //! - `rolling`: those, while workers are restarted one after the other.
 //! - `acts`: the calls of a soak, and what may become of each.
 //! - `crowd`: who makes them, with pauses in which nothing is in flight.
+//! - `figures`: what connections and calls cost, and how long it takes to find a dead peer and to cancel a call.
 //! - `soak`: a crowd for each transport, restarts, and looks at every process in the pauses.
 
 mod place;
@@ -22,6 +23,8 @@ mod vitals;
 mod pace;
 
 mod rolling;
+
+mod figures;
 
 mod acts;
 
@@ -58,6 +61,11 @@ enum Role {
         /// How long.
         #[arg(long, default_value_t = 5.0)]
         minutes: f64,
+    },
+    /// Measure memory of idle connections and open calls, and how long a dead peer and a cancel take.
+    Figures {
+        #[command(flatten)]
+        nats: Nats,
     },
     /// A worker: set up by the environment, ends with SIGTERM or its standard input.
     Worker {
@@ -116,6 +124,7 @@ fn main() -> ExitCode {
 async fn play(role: Role) -> Result<()> {
     match role {
         Role::Worker { drain_timeout } => serving::run(drain_timeout).await,
+        Role::Figures { nats } => figures::run(&nats.nats).await,
         Role::Soak { nats, minutes } => soak::run(&nats.nats, Duration::from_secs_f64(minutes * 60.0)).await,
         Role::Rolling(RollingArgs { nats, workers, rate, time, pause }) => {
             let plan = Plan { workers, rate, time, pause };

@@ -1,6 +1,7 @@
 //! What the processes of a run share.
 
 use std::fmt;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use plane_manager::{Config, NetworkManager, Strictness};
@@ -27,7 +28,7 @@ impl fmt::Display for Plane {
 #[derive(Debug)]
 pub(crate) struct Place {
     pub(crate) plane: Plane,
-    directory: TempDir,
+    directory: Arc<TempDir>,
     nats: String,
 }
 
@@ -35,7 +36,17 @@ impl Place {
     /// A place of its own; calls over NATS go through the server at this URL.
     pub(crate) fn new(plane: Plane, nats: &str) -> Result<Self> {
         let directory = tempfile::tempdir().context("cannot create a temporary directory for discovery")?;
-        Ok(Self { plane, directory, nats: nats.to_owned() })
+        Ok(Self { plane, directory: Arc::new(directory), nats: nats.to_owned() })
+    }
+
+    /// The same place, reached through the NATS server at another URL.
+    pub(crate) fn with_nats(&self, url: &str) -> Self {
+        Self { plane: self.plane, directory: self.directory.clone(), nats: url.to_owned() }
+    }
+
+    /// The URL of the NATS server.
+    pub(crate) fn nats(&self) -> &str {
+        &self.nats
     }
 
     fn vars(&self) -> Vec<(String, String)> {
@@ -52,8 +63,16 @@ impl Place {
 
     /// A manager of the calling side.
     pub(crate) fn manager(&self) -> Result<NetworkManager> {
-        let config = Config::from_vars(self.vars(), Strictness::Strict)?;
-        Ok(NetworkManager::builder().config(config).build()?)
+        manager(self.vars())
+    }
+
+    /// A manager that knows of these instances alone.
+    pub(crate) fn manager_of(&self, instances: &str) -> Result<NetworkManager> {
+        let listed = [("DYN_DISCOVERY_BACKEND", "static"), ("DYN_STATIC_INSTANCES", instances)];
+        let mut vars = self.vars();
+        vars.retain(|(name, _)| name != "DYN_DISCOVERY_BACKEND");
+        vars.extend(listed.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        manager(vars)
     }
 
     /// This program in another role, in the environment of this place.
@@ -66,4 +85,9 @@ impl Place {
         command.args(args).envs(self.vars()).kill_on_drop(true);
         Ok(command)
     }
+}
+
+fn manager(vars: Vec<(String, String)>) -> Result<NetworkManager> {
+    let config = Config::from_vars(vars, Strictness::Strict)?;
+    Ok(NetworkManager::builder().config(config).build()?)
 }

@@ -1,5 +1,6 @@
 //! The worker's role, and what it answers.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -54,21 +55,24 @@ pub(crate) async fn run(drain_timeout: Duration) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen to signals")?;
     let manager = NetworkManager::from_env_strict()?;
     let _services = serve_all(&manager).await?;
-    println!("{READY}");
+    say(READY)?;
     let mut asked = BufReader::new(tokio::io::stdin()).lines();
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             line = asked.next_line() => match line? {
-                Some(_) => println!("{}", serde_json::to_string(&Report::of(&manager))?),
+                Some(_) => say(&serde_json::to_string(&Report::of(&manager))?)?,
                 // Whoever started it is gone.
                 None => break,
             },
         }
     }
     manager.drain(Instant::now() + drain_timeout).await;
-    println!("{}", serde_json::to_string(&Report::of(&manager))?);
-    Ok(())
+    say(&serde_json::to_string(&Report::of(&manager))?)
+}
+
+fn say(line: &str) -> Result<()> {
+    writeln!(std::io::stdout(), "{line}").context("nobody listens any more")
 }
 
 async fn serve_all(manager: &NetworkManager) -> Result<[Service; 4]> {

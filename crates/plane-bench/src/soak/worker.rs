@@ -57,10 +57,14 @@ impl Worker {
         self.report_said().await
     }
 
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let id = i32::try_from(self.id()?).ok().and_then(Pid::from_raw).context("a worker without an id")?;
+        kill_process(id, signal).context("cannot signal a worker")
+    }
+
     /// Asks it to end and waits until it has; its last words. It must end in order.
     pub(crate) async fn stop(mut self) -> Result<Report> {
-        let id = i32::try_from(self.id()?).ok().and_then(Pid::from_raw).context("a worker without an id")?;
-        kill_process(id, Signal::TERM).context("cannot signal a worker")?;
+        self.signal(Signal::TERM)?;
         let report = self.report_said().await?;
         let status = timeout(PATIENCE, self.child.wait()).await??;
         ensure!(status.success(), "a worker that was asked to end failed: {status}");
