@@ -88,8 +88,26 @@ impl NatsConnection {
             Some(client) => client,
             None => self.shared.client.get_or_try_init(|| self.connect_and_send()).await?,
         };
+        if client.connection_state() != State::Connected {
+            self.wait_while_it_moves(client).await;
+        }
         self.check_connected(client)?;
         Ok(client)
+    }
+
+    /// Waits for the next connection if the server that had the last one said that it would shut down, and there are
+    /// others: it is made in a moment, and whoever fails meanwhile would fail without need (threat E24).
+    async fn wait_while_it_moves(&self, client: &Client) {
+        let mut connects = self.connects();
+        // Looked at after that: it may have been made before anybody listened.
+        if self.is_moving(client) {
+            let _ = tokio::time::timeout(self.config().connect_timeout, connects.changed()).await;
+        }
+    }
+
+    fn is_moving(&self, client: &Client) -> bool {
+        let has_others = || self.config().servers.len() > 1 || !client.server_info().connect_urls.is_empty();
+        client.connection_state() != State::Connected && self.shared.events.is_leaving() && has_others()
     }
 
     fn check_connected(&self, client: &Client) -> Result<(), Error> {
@@ -219,7 +237,7 @@ impl NatsConnection {
     pub(crate) fn try_publish(&self, message: &Outbound) -> Option<Result<(), Error>> {
         let client = self.shared.client.get().filter(|_| self.shared.outbox.is_idle())?;
         if let Err(error) = self.check_connected(client) {
-            return Some(Err(error));
+            return if self.is_moving(client) { None } else { Some(Err(error)) };
         }
         // A budget that is used up is no reason to wait: whoever reads messages gives way by itself.
         let sending = pin!(tokio::task::unconstrained(send(client, message.clone())));

@@ -73,6 +73,11 @@ impl Events {
         }
     }
 
+    /// Whether the server that has, or had, the connection has said that it shuts down.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.trouble.lock().is_leaving
+    }
+
     /// How a connection that is there is.
     pub(crate) fn health(&self, servers: &str) -> Health {
         let trouble = self.trouble.lock();
