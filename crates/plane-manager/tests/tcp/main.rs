@@ -4,6 +4,7 @@
 mod apart;
 mod place;
 mod removal;
+mod restarts;
 mod serving;
 #[cfg(feature = "tls")]
 mod tls;

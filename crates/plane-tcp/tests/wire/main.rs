@@ -21,6 +21,7 @@ mod ends;
 mod hellos;
 mod keepalive;
 mod pool;
+mod stampede;
 mod strangers;
 mod system;
 mod violations;
