@@ -10,8 +10,6 @@ use tokio::time::{sleep, timeout};
 
 use crate::world::{PATIENCE, World, endpoint, loopback};
 
-const CLIENTS: usize = 1_000;
-
 /// How often each client calls while nobody answers. It can find the server so much later than its pause ends.
 const EVERY: Duration = Duration::from_millis(100);
 
@@ -20,21 +18,21 @@ async fn call(client: &TcpClient, address: &Address) -> bool {
     answered.await.is_ok()
 }
 
-/// How long after the return of their server each of a thousand clients was served again. They call all the time.
-async fn back_after(outage: Duration) -> Vec<Duration> {
+/// How long after the return of their server each of so many clients was served again. They call all the time.
+async fn back_after(clients: usize, outage: Duration) -> Vec<Duration> {
     let world = World::start().await;
     let address = world.address.clone();
     let port = address.to_string().rsplit_once(':').unwrap().1.parse().unwrap();
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
+    let mut calling = Vec::new();
+    for _ in 0..clients {
         let client = Arc::new(TcpClient::new(ClientConfig::default()));
         assert!(call(&client, &address).await);
-        clients.push(client);
+        calling.push(client);
     }
     world.server.drain(Instant::now()).await;
     drop(world);
     let mut coming = JoinSet::new();
-    for client in clients {
+    for client in calling {
         let address = address.clone();
         coming.spawn(async move {
             while !call(&client, &address).await {
@@ -54,7 +52,7 @@ async fn back_after(outage: Duration) -> Vec<Duration> {
         }
     };
     timeout(PATIENCE, all).await.unwrap();
-    assert_eq!(world.server.stats().connections, CLIENTS as u64);
+    assert_eq!(world.server.stats().connections, clients as u64);
     back.iter().map(|(at, _)| *at - began).collect()
 }
 
@@ -62,12 +60,13 @@ async fn back_after(outage: Duration) -> Vec<Duration> {
 /// spread by their jitter. The peak of a second is within three times the mean over 5 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_clients_come_back_spread() {
-    const SPREAD: u64 = 5;
+    const CLIENTS: usize = 1_000;
+    const SPREAD: usize = 5;
     let mut seconds = [0; 64];
-    for after in back_after(Duration::from_secs(8)).await {
+    for after in back_after(CLIENTS, Duration::from_secs(8)).await {
         seconds[usize::try_from(after.as_secs()).unwrap().min(63)] += 1;
     }
-    let mean = CLIENTS as u64 / SPREAD;
+    let mean = CLIENTS / SPREAD;
     assert!(seconds.iter().all(|peak| *peak <= 3 * mean), "{seconds:?}");
 }
 
@@ -76,7 +75,7 @@ async fn a_thousand_clients_come_back_spread() {
 async fn callers_are_served_again_soon_after_a_restart() {
     const SOON: Duration = Duration::from_secs(2);
     const SLACK: Duration = Duration::from_millis(500);
-    let all = back_after(Duration::from_millis(500)).await;
+    let all = back_after(100, Duration::from_millis(500)).await;
     let soon = all.iter().filter(|after| **after < SOON + SLACK).count();
     assert!(soon * 100 >= all.len() * 95, "{soon} of {}", all.len());
 }
