@@ -6,4 +6,5 @@ mod migrating;
 mod pairing;
 mod place;
 mod serving;
+mod stale;
 mod stored;

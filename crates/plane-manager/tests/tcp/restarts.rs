@@ -36,8 +36,9 @@ async fn succeeds(client: &EndpointClient) -> bool {
     match answered.await {
         Ok(_) => true,
         Err(error) => {
-            assert!(matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Disconnected), "{error:?}");
-            assert!(matches!(error.delivery(), Delivery::NotSent | Delivery::Unknown), "{error:?}");
+            // A server listens for a moment before it serves, and after.
+            let kinds = [ErrorKind::Unavailable, ErrorKind::Disconnected, ErrorKind::NotFound];
+            assert!(kinds.contains(&error.kind()) && error.delivery() != Delivery::Executed, "{error:?}");
             false
         }
     }
