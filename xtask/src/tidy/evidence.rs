@@ -1,4 +1,4 @@
-//! The tests that documents name: docs/cases.md by file, docs/threats.md by name.
+//! The tests that documents name: docs/cases.md by file, docs/threats.md by name, docs/limits.md by either.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,6 +6,7 @@ use super::Source;
 
 const CASES: &str = "docs/cases.md";
 const THREATS: &str = "docs/threats.md";
+const LIMITS: &str = "docs/limits.md";
 
 /// A row of a table whose first cell is a letter and a number.
 struct Row<'a> {
@@ -76,6 +77,19 @@ pub(super) fn threats(sources: &[Source]) -> Vec<String> {
         findings.extend(missing.map(|name| format!("{THREATS}: {}: there is no test {name}", row.id)));
     }
     findings
+}
+
+/// Every test and file that docs/limits.md names is there.
+pub(super) fn limits(sources: &[Source]) -> Vec<String> {
+    let tests = tests_by_package(sources);
+    let text = sources.iter().find(|source| source.path == LIMITS).map_or("", |source| &source.text);
+    let cells = text.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|')?.rsplit_once('|'));
+    let named = cells.flat_map(|(_, last)| last.split('`').skip(1).step_by(2));
+    let is_there = |name: &str| match name.split_once("::") {
+        Some((package, test)) => tests.get(package).is_some_and(|tests| tests.contains(test)),
+        None => sources.iter().any(|source| source.path.strip_prefix("crates/") == Some(name)),
+    };
+    named.filter(|name| !is_there(name)).map(|name| format!("{LIMITS}: there is no {name}")).collect()
 }
 
 /// The rows of docs/threats.md that say that they are open.

@@ -65,6 +65,7 @@ const CHECKS: [Check; 14] = [
     Check { holds: "links between documents lead somewhere", run: |s| Ok(links::relative(s)) },
     Check { holds: "each case names a test that is there", run: |s| Ok(evidence::cases(s)) },
     Check { holds: "each threat names a test that is there", run: |s| Ok(evidence::threats(s)) },
+    Check { holds: "each limit names a test that is there", run: |s| Ok(evidence::limits(s)) },
 ];
 
 /// Runs every check and shows everything that was found.

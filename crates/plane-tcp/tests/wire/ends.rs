@@ -163,7 +163,8 @@ async fn hostile_names_and_headers_end_their_call_alone() {
     assert_eq!(peer.expect_message(99).await.1, "hi");
 }
 
-fn raw_open(out: &mut BytesMut, call: u64, name: &[u8], block: &[u8]) {
+/// An OPEN with END whose name and header block are these bytes, good or not.
+pub(crate) fn raw_open(out: &mut BytesMut, call: u64, name: &[u8], block: &[u8]) {
     use bytes::BufMut;
     let length = u32::try_from(19 + name.len() + block.len()).expect("short");
     plane_core::frame::Head::new(plane_core::frame::Kind::OPEN, Flags::END, call, length).encode(out);

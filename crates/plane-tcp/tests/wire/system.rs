@@ -1,7 +1,6 @@
 //! What the operating system adds.
 
 use std::net::{Ipv6Addr, SocketAddr};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use plane_core::frame::Flags;
@@ -10,6 +9,7 @@ use plane_tcp::{ClientConfig, ConnectionConfig, Listen, ServerConfig};
 use plane_testkit::peer::Peer;
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::alone::{alone, resident};
 use crate::world::{World, client, echo, endpoint, soon};
 
 /// Case A18: an IPv6 listener is reached by its bracketed address, which reads back as it is shown.
@@ -61,41 +61,16 @@ async fn declared_lengths_cost_no_memory() {
     }
     world.still_answers().await;
     // 3.2 GiB were declared.
-    #[cfg(target_os = "linux")]
-    assert!(resident_bytes() < 512 << 20, "{} bytes are resident", resident_bytes());
+    assert!(resident() < 512 << 20, "{} bytes are resident", resident());
 }
-
-#[cfg(target_os = "linux")]
-fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/statm").expect("statm");
-    let pages: usize = status.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
-    pages * 4096
-}
-
-/// The name of the next test, which runs itself again with few descriptors.
-const FEW_DESCRIPTORS: &str = "system::accepting_recovers_when_descriptors_run_out";
 
 /// Case A17: more connections than descriptors; the server waits for free ones, serves those that it has, and takes the
 /// others once there is room.
 #[tokio::test]
 async fn accepting_recovers_when_descriptors_run_out() {
-    if std::env::var_os("PLANE_FEW_DESCRIPTORS").is_some() {
-        return run_out_of_descriptors().await;
+    if !alone("system::accepting_recovers_when_descriptors_run_out", 64).await {
+        return;
     }
-    let test = std::env::current_exe().expect("the path of this test");
-    let script = "ulimit -n 64; exec \"$0\" --exact \"$1\" --nocapture";
-    let mut command = Command::new("sh");
-    command.args(["-c", script]).arg(test).arg(FEW_DESCRIPTORS).env("PLANE_FEW_DESCRIPTORS", "1");
-    let output = soon(tokio::task::spawn_blocking(move || command.output())).await.expect("no panic").expect("sh");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && text.contains("1 passed"),
-        "{text}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
-async fn run_out_of_descriptors() {
     let world = World::start().await;
     let client = client(ClientConfig::default());
     assert_eq!(echo(&client, &world.address, "before").await.expect("an answer"), "before");

@@ -5,7 +5,7 @@ use plane_core::frame::{
     Cancel, Flags, Head, Kind, encode_accept, encode_cancel, encode_credit, encode_end, encode_headers,
     encode_message_head,
 };
-use plane_core::{Code, Headers, Status};
+use plane_core::{Code, Headers, Refusal, RequestPlaneServer, Status};
 use plane_testkit::peer::Peer;
 
 use crate::world::{World, endpoint};
@@ -99,6 +99,18 @@ violations! {
         |out| encode_end(out, 1, Flags::NONE, 0, Some(&Status::internal("no")), None);
     a_request_that_says_it_was_not_executed: PROTOCOL =
         |out| encode_end(out, 1, Flags::NOT_EXECUTED, 0, None, None);
+    /// Threat A6: a name and a header block that are longer than the body.
+    an_open_whose_lengths_do_not_fit: PROTOCOL = |out| {
+        head(Kind::OPEN, 1, 0, 3, 19)(out);
+        out.extend_from_slice(&[[0; 16].as_slice(), &[0xff, 0xff, 0xff]].concat());
+    };
+    /// Threat A6: text, details and trailers whose lengths overflow 16 bits in sum.
+    an_end_whose_lengths_overflow: PROTOCOL = |out| {
+        head(Kind::END, 0, 0, 1, 20)(out);
+        out.extend_from_slice(&[[0; 14].as_slice(), &[0xff; 6]].concat());
+    };
+    /// Threat A25: a header of 1 MiB does not fit any frame.
+    headers_larger_than_a_frame: PROTOCOL = head(Kind::OPEN, 1, 0, 3, 1 << 20);
     a_small_chunk: PROTOCOL = |out| message(out, 1, Flags::MORE);
     an_accept_from_the_dialler: PROTOCOL = |out| encode_accept(out, 1);
     headers_from_the_dialler: PROTOCOL = |out| encode_headers(out, 1, &Headers::new());
@@ -129,6 +141,38 @@ async fn frames_for_ended_calls_are_tolerated() {
     peer.end(1, 1).await;
     peer.open(3, &endpoint("echo"), Flags::END, b"hi").await;
     assert_eq!(peer.expect_message(3).await.1, "hi");
+}
+
+/// Threat A6: lengths are added with checks, in optimised builds as well.
+#[test]
+fn arithmetic_is_checked() {
+    let sum = std::panic::catch_unwind(|| std::hint::black_box(u32::MAX) + std::hint::black_box(1));
+    assert!(sum.is_err(), "overflow-checks are off");
+}
+
+/// Threat A25: 10,000 headers of different names, of one name, and one that breaks off. Each call is refused alone, and a
+/// hundred of each are refused at once: what is looked at is bounded by the limit, not by what came.
+#[tokio::test]
+async fn header_bombs_end_their_call_alone() {
+    let world = World::start().await;
+    let mut peer = Peer::dial(&world.address).await;
+    let entry = |name: &str| [&[u8::try_from(name.len()).expect("short"), 0, 0][..], name.as_bytes()].concat();
+    let many: Vec<u8> = (0..10_000).flat_map(|number| entry(&format!("{number:03x}"))).take(65_000).collect();
+    let bombs = [many, entry("a").repeat(10_000), b"\x05\xff\xffhalf".to_vec()];
+    let codes = [Code::HEADERS_TOO_LARGE, Code::HEADERS_TOO_LARGE, Code::INVALID_ARGUMENT];
+    let mut call = 1;
+    for (bomb, code) in bombs.iter().zip(codes) {
+        for _ in 0..100 {
+            peer.send(|out| crate::ends::raw_open(out, call, b"demo.wire.echo", bomb)).await;
+            let (not_executed, end) = peer.expect_end(call).await;
+            assert_eq!((not_executed, end.status.map(|status| status.code())), (true, Some(code)));
+            call += 2;
+        }
+    }
+    peer.open(call, &endpoint("echo"), Flags::END, b"hi").await;
+    assert_eq!(peer.expect_message(call).await.1, "hi");
+    let refusals = world.server.stats().refusals;
+    assert_eq!((refusals.of(Refusal::Headers), refusals.of(Refusal::InvalidCall)), (200, 100));
 }
 
 /// Threat A9: a kind that may be skipped is, whatever it carries.

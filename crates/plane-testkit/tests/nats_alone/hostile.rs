@@ -67,3 +67,21 @@ async fn a_hostile_answer_ends_its_call_alone() {
     in_time(world.echo("still here")).await.unwrap();
     assert_eq!(world.client.stats().in_flight, 0);
 }
+
+/// A client makes no more calls at once than it may: one more fails at once, and there is room again after one has ended.
+#[tokio::test]
+async fn one_call_too_many_fails_alone() {
+    let nats = Nats::start();
+    let mut world = World::start(config(&nats).max_calls(1).unwrap()).await;
+    let address = any();
+    let mut hangs = Box::pin(world.client.call(&address, Request::new(endpoint("hang"), "go")));
+    tokio::select! {
+        _ = &mut hangs => panic!("it hangs"),
+        started = in_time(world.started.recv()) => started.unwrap(),
+    }
+    let error = world.echo("one more").await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::ResourceExhausted, Delivery::NotSent));
+    drop(hangs);
+    in_time(world.aborted.recv()).await.unwrap();
+    in_time(world.echo("again")).await.unwrap();
+}
