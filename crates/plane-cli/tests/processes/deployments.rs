@@ -119,9 +119,11 @@ pub(crate) async fn a_call_from_a_shell_answers_in_lines_and_exit_codes(on: Plan
 pub(crate) async fn a_call_from_a_shell_ends_at_its_timeout(on: Plane) {
     let plane = Deployment::start(on).await;
     let _worker = plane.worker("1h").await;
-    let late = plane.call(&[r#"{"model": "m", "prompt": "hi"}"#, "--timeout", "300ms"]).await;
+    let late = plane.call(&[r#"{"model": "m", "prompt": "hi"}"#, "--timeout", "1s"]).await;
     assert_eq!(late.status.code(), Some(4));
-    assert_eq!(String::from_utf8(late.stdout).unwrap().lines().count(), 1);
+    // The deadline passes at both ends: where it is the worker's first, what it says at last may still be in time.
+    let said = String::from_utf8(late.stdout).unwrap().lines().count();
+    assert!((1..=2).contains(&said), "{said} lines");
 }
 
 /// A request is stored before there is a worker, survives a worker that is killed, and is answered; the store can be looked at.
