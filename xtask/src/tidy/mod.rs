@@ -47,7 +47,7 @@ struct Check {
     run: fn(&[Source]) -> Result<Vec<String>>,
 }
 
-const CHECKS: [Check; 14] = [
+const CHECKS: &[Check] = &[
     Check {
         holds: "plane-tcp and plane-manager with `tcp` alone compile no NATS code and no TLS",
         run: crates::only_tcp_in_tcp,
@@ -72,7 +72,7 @@ const CHECKS: [Check; 14] = [
 pub(crate) fn run() -> Result<()> {
     let sources = read(workspace::files()?)?;
     let mut broken = 0;
-    for check in &CHECKS {
+    for check in CHECKS {
         let found = (check.run)(&sources).with_context(|| format!("cannot check that {}", check.holds))?;
         println!("tidy: {} {}", if found.is_empty() { "ok    " } else { "BROKEN" }, check.holds);
         for finding in &found {
