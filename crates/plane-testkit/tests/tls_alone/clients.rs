@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use plane_core::{ErrorKind, Identity, RequestPlaneServer};
+use plane_core::{ErrorKind, Identity, Refusal, RequestPlaneServer};
 use plane_tcp::{ServerConfig, TcpClient, TlsClientConfig, TlsServerConfig};
 use plane_testkit::{Authority, CertificateFiles};
 use rcgen::{DnType, SanType};
 
-use crate::world::{HERE, World, client, identity, plain, refused, trusting, with_tls, works};
+use crate::world::{HERE, World, client, identity, plain, refused, trusting, until, with_tls, works};
 
 /// A server that takes only clients whom this authority vouches for.
 fn taking(clients: &Authority, files: &CertificateFiles) -> ServerConfig {
@@ -35,6 +35,7 @@ async fn clients_without_the_right_certificate_are_refused() {
         assert_eq!(world.server.stats().connections, 0);
     }
     world.nobody_called();
+    until(|| world.server.stats().refusals.of(Refusal::Tls) == 4).await;
     works(&showing(&authority, &authority.sign("client")), &world.address).await;
 }
 

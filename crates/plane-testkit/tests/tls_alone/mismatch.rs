@@ -1,11 +1,11 @@
 //! One side speaks TLS and the other does not.
 
-use plane_core::{ErrorKind, RequestPlaneServer};
+use plane_core::{ErrorKind, Refusal, RequestPlaneServer};
 use plane_tcp::{ClientConfig, TcpClient, TlsClientConfig};
 use plane_testkit::Authority;
 use plane_testkit::peer::{Peer, PeerListener};
 
-use crate::world::{HERE, World, client, plain, refused, trusting, with_tls, works};
+use crate::world::{HERE, World, client, plain, refused, trusting, until, with_tls, works};
 
 /// Threat D1: a caller that speaks no TLS is told that the server expects it, and which variable it is about.
 #[tokio::test]
@@ -16,6 +16,7 @@ async fn a_plain_hello_to_a_tls_port() {
     assert!(said.contains("expects TLS") && said.contains("DYN_TCP_TLS_CA"), "{said}");
     world.nobody_called();
     works(&trusting(&authority), &world.address).await;
+    until(|| world.server.stats().refusals.of(Refusal::Tls) == 1).await;
 }
 
 /// Threat D1: other strangers are closed without a word, and so is who says nothing and leaves.

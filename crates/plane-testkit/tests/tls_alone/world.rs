@@ -23,6 +23,16 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it hangs")
 }
 
+/// Waits for what a gauge shows: it has no event.
+pub(crate) async fn until(reached: impl Fn() -> bool) {
+    soon(async {
+        while !reached() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 /// Where certificates of servers in these tests are for, unless the test is about that.
 pub(crate) const HERE: &str = "127.0.0.1";
 
