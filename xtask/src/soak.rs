@@ -22,6 +22,10 @@ pub(crate) struct Args {
     /// then over NATS. One error fails the run.
     #[arg(long)]
     rolling: bool,
+    /// Pass 1 MiB messages through a middle hop instead, 50 in a second, for --minutes over TCP and then over NATS. Memory that
+    /// grows fails the run.
+    #[arg(long, conflicts_with = "rolling")]
+    hop: bool,
     /// Calls in a second, for --rolling.
     #[arg(long, default_value_t = 5_000, requires = "rolling")]
     rate: u32,
@@ -47,10 +51,12 @@ pub(crate) struct Figures {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let (rate, time) = (args.rate.to_string(), format!("{}s", args.seconds));
-    let minutes = args.minutes.to_string();
+    let (minutes, hop) = (args.minutes.to_string(), format!("{}s", args.minutes * 60.0));
     let (name, role, typed) = if args.rolling {
         let typed = format!("cargo xtask soak --rolling --rate {rate} --seconds {}", args.seconds);
         ("rolling", vec!["rolling", "--rate", &rate, "--time", &time], typed)
+    } else if args.hop {
+        ("hop", vec!["hop", "--time", &hop], format!("cargo xtask soak --hop --minutes {minutes}"))
     } else {
         ("soak", vec!["soak", "--minutes", &minutes], format!("cargo xtask soak --minutes {minutes}"))
     };
@@ -90,7 +96,7 @@ mod tests {
     #[test]
     fn the_report_has_a_place_for_each_run() {
         let report = std::fs::read_to_string(root().join(REPORT)).unwrap();
-        for name in ["rolling", "soak", "figures"] {
+        for name in ["rolling", "soak", "hop", "figures"] {
             replace(&report, REPORT, name, "x").unwrap();
         }
     }

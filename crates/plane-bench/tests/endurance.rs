@@ -42,3 +42,12 @@ fn a_moment_of_a_soak_breaks_no_promise() {
         assert_eq!(cells[9], "0", "{said}");
     }
 }
+
+/// Case C8, for a moment: whether memory stays flat shows in `cargo xtask soak --hop` only.
+#[test]
+fn large_messages_pass_a_hop() {
+    let said = soak(&["hop", "--time", "2s"]);
+    for plane in ["tcp", "nats"] {
+        line(&said, &format!("| hop 1 over {plane} "));
+    }
+}

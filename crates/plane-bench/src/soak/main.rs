@@ -7,6 +7,7 @@
 //! - `vitals`: memory, descriptors and tasks, and whether they stay flat.
 //! - `pace`: unary calls at a steady rate.
 //! - `rolling`: those, while workers are restarted one after the other.
+//! - `hop`: large messages through a middle hop.
 //! - `acts`: the calls of a soak, and what may become of each.
 //! - `crowd`: who makes them, with pauses in which nothing is in flight.
 //! - `figures`: what connections and calls cost, and how long it takes to find a dead peer and to cancel a call.
@@ -23,6 +24,8 @@ mod vitals;
 mod pace;
 
 mod rolling;
+
+mod hop;
 
 mod figures;
 
@@ -61,6 +64,14 @@ enum Role {
         /// How long.
         #[arg(long, default_value_t = 5.0)]
         minutes: f64,
+    },
+    /// Pass 50 MiB in a second through a middle hop, over TCP and then over NATS; memory that grows fails the run.
+    Hop {
+        #[command(flatten)]
+        nats: Nats,
+        /// How long each transport is called.
+        #[arg(long, default_value = "10m", value_parser = duration)]
+        time: Duration,
     },
     /// Measure memory of idle connections and open calls, and how long a dead peer and a cancel take.
     Figures {
@@ -124,6 +135,13 @@ fn main() -> ExitCode {
 async fn play(role: Role) -> Result<()> {
     match role {
         Role::Worker { drain_timeout } => serving::run(drain_timeout).await,
+        Role::Hop { nats, time } => {
+            println!("{}", hop::COLUMNS);
+            for plane in [Plane::Tcp, Plane::Nats] {
+                hop::run(&Place::new(plane, &nats.nats)?, time).await?;
+            }
+            Ok(())
+        }
         Role::Figures { nats } => figures::run(&nats.nats).await,
         Role::Soak { nats, minutes } => soak::run(&nats.nats, Duration::from_secs_f64(minutes * 60.0)).await,
         Role::Rolling(RollingArgs { nats, workers, rate, time, pause }) => {

@@ -12,8 +12,8 @@ use plane_manager::EndpointClient;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-/// Calls in a second of one caller, at most: a caller that waits for an answer holds up only its own.
-const EACH: u32 = 50;
+/// Callers, unless fewer calls than that are made in a second: one that waits for an answer holds up only its own.
+const CALLERS: u32 = 100;
 
 /// How long one call may take: far longer than it should, so that a lost one is not taken for a slow one.
 const AT_MOST: Duration = Duration::from_secs(20);
@@ -21,8 +21,15 @@ const AT_MOST: Duration = Duration::from_secs(20);
 /// Errors that are kept word for word.
 const KEPT: usize = 10;
 
-/// Bytes of a message, each way.
-const BYTES: usize = 128;
+/// What is called, and how often.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Calls in a second.
+    pub(crate) rate: u32,
+    /// Bytes of each message, each way.
+    pub(crate) bytes: usize,
+    pub(crate) time: Duration,
+}
 
 /// What all callers have seen.
 #[derive(Debug)]
@@ -76,15 +83,16 @@ pub(crate) struct Progress {
 }
 
 impl Paced {
-    /// Starts `rate` calls in a second, for this time.
-    pub(crate) fn start(client: &EndpointClient, rate: u32, time: Duration) -> Self {
-        let many = rate.div_ceil(EACH);
+    /// Starts calls at this pace.
+    pub(crate) fn start(client: &EndpointClient, pace: Pace) -> Self {
+        let Pace { rate, bytes, time } = pace;
+        let many = rate.min(CALLERS);
         let every = Duration::from_secs(1).mul_f64(f64::from(many) / f64::from(rate));
         let (now, progress) = (Instant::now(), Arc::new(Progress::default()));
         let mut callers = JoinSet::new();
         for number in 0..many {
             let first = now + every.mul_f64(f64::from(number) / f64::from(many));
-            let caller = Caller { client: client.clone(), progress: progress.clone(), every, until: now + time };
+            let caller = Caller { client: client.clone(), progress: progress.clone(), every, bytes, until: now + time };
             callers.spawn(caller.run(first));
         }
         Self { callers, progress }
@@ -108,6 +116,7 @@ struct Caller {
     client: EndpointClient,
     progress: Arc<Progress>,
     every: Duration,
+    bytes: usize,
     until: Instant,
 }
 
@@ -120,7 +129,7 @@ impl Caller {
         while Instant::now() < self.until {
             tick.tick().await;
             let began = Instant::now();
-            let answered = echo(&self.client).await;
+            let answered = echo(&self.client, self.bytes).await;
             self.progress.calls.fetch_add(1, Ordering::Relaxed);
             self.progress.errors.fetch_add(u64::from(answered.is_err()), Ordering::Relaxed);
             seen.note(began.elapsed(), answered);
@@ -130,8 +139,10 @@ impl Caller {
 }
 
 /// A call whose answer must be the very bytes that it carried, which no other call has.
-async fn echo(client: &EndpointClient) -> Result<(), String> {
-    let message: Bytes = std::iter::repeat_with(|| fastrand::u8(..)).take(BYTES).collect();
+async fn echo(client: &EndpointClient, bytes: usize) -> Result<(), String> {
+    let mut message = vec![7; bytes];
+    message[..16].copy_from_slice(&fastrand::u128(..).to_be_bytes());
+    let message = Bytes::from(message);
     let endpoint: &EndpointId = client.endpoint();
     let request = Request::new(endpoint.clone(), message.clone()).with_timeout(AT_MOST);
     let answered = async { client.call(request).await?.message().await };

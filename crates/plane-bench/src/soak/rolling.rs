@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 use plane_core::ClientStats;
 use plane_manager::NetworkManager;
 
-use crate::pace::{Paced, Progress, Seen, check};
+use crate::pace::{Pace, Paced, Progress, Seen, check};
 use crate::place::Place;
 use crate::serving::ECHO;
 use crate::worker::Worker;
@@ -26,6 +26,9 @@ pub(crate) struct Plan {
     pub(crate) pause: Duration,
 }
 
+/// Bytes of a message, each way.
+const BYTES: usize = 128;
+
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 const PROGRESS: Duration = Duration::from_secs(5);
 const READY: Duration = Duration::from_secs(10);
@@ -40,7 +43,7 @@ pub(crate) async fn run(place: &Place, plan: &Plan) -> Result<()> {
     let manager = place.manager()?;
     let client = manager.client(ECHO.parse()?);
     client.ready(READY).await?;
-    let load = Paced::start(&client, plan.rate, plan.time);
+    let load = Paced::start(&client, Pace { rate: plan.rate, bytes: BYTES, time: plan.time });
     let restarts = {
         let telling = tell(place, load.progress());
         tokio::pin!(telling);

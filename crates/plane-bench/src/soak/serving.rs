@@ -18,6 +18,8 @@ pub(crate) const ECHO: &str = "soak.unary.echo";
 pub(crate) const ITEMS: &str = "soak.stream.items";
 /// Takes a stream and answers with the number of its bytes.
 pub(crate) const GATHER: &str = "soak.stream.gather";
+/// Passes what it is sent on to [`ECHO`], wherever that is, and the answer back.
+pub(crate) const HOP: &str = "soak.hop.echo";
 /// Never answers.
 pub(crate) const HANG: &str = "soak.unary.hang";
 
@@ -75,7 +77,7 @@ fn say(line: &str) -> Result<()> {
     writeln!(std::io::stdout(), "{line}").context("nobody listens any more")
 }
 
-async fn serve_all(manager: &NetworkManager) -> Result<[Service; 4]> {
+async fn serve_all(manager: &NetworkManager) -> Result<[Service; 5]> {
     let echo = handler_fn(|request: Request, _| async move { Ok(Response::new(request.body)) });
     let items = handler_fn(|request: Request, _| async move {
         let (count, bytes) = asked_for(request.body.message().await.map_err(Status::from)?)?;
@@ -88,11 +90,17 @@ async fn serve_all(manager: &NetworkManager) -> Result<[Service; 4]> {
         }
         Ok(Response::new(bytes.to_be_bytes().to_vec()))
     });
+    let next = manager.client(ECHO.parse()?);
+    let hop = handler_fn(move |request: Request, _| {
+        let next = next.clone();
+        async move { next.call(request.body).await.map_err(Status::from) }
+    });
     let hang = handler_fn(|_: Request, _| std::future::pending());
     Ok([
         manager.serve(ECHO.parse()?, echo).await?,
         manager.serve(ITEMS.parse()?, items).await?,
         manager.serve(GATHER.parse()?, gather).await?,
+        manager.serve(HOP.parse()?, hop).await?,
         manager.serve(HANG.parse()?, hang).await?,
     ])
 }

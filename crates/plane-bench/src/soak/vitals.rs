@@ -48,7 +48,8 @@ const ENOUGH: usize = 6;
 /// A name, what it is, and a number.
 type Slack = (&'static str, fn(&Vitals) -> u64, u64);
 
-/// What each kind of vitals may grow by, from the first half after the warm-up to the second, beside a tenth.
+/// What the median of each kind of vitals may grow by, from the first half after the warm-up to the second, beside a
+/// quarter of it.
 const SLACK: [Slack; 3] = [
     ("memory (KiB)", |vitals| vitals.memory, 4 * 1024),
     ("descriptors", |vitals| vitals.descriptors, 4),
@@ -76,11 +77,17 @@ impl Series {
             return None;
         }
         let (before, after) = warm.split_at(warm.len() / 2);
-        let most = |part: &[Vitals], of: fn(&Vitals) -> u64| part.iter().map(of).max().unwrap_or(0);
-        let grown = SLACK.iter().find(|(_, of, slack)| most(after, *of) > most(before, *of) * 11 / 10 + slack)?;
+        let grown = SLACK.iter().find(|(_, of, slack)| middle(after, *of) > middle(before, *of) * 5 / 4 + slack)?;
         let (what, of, _) = *grown;
-        Some(format!("{}: {what} grew from {} to {}", self.name, most(before, of), most(after, of)))
+        Some(format!("{}: {what} grew from {} to {}", self.name, middle(before, of), middle(after, of)))
     }
+}
+
+/// The median.
+fn middle(part: &[Vitals], of: fn(&Vitals) -> u64) -> u64 {
+    let mut all: Vec<u64> = part.iter().map(of).collect();
+    all.sort_unstable();
+    all.get(all.len() / 2).copied().unwrap_or(0)
 }
 
 /// One line of a table: least and most after the warm-up, and the last.

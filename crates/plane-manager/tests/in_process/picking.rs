@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use plane_core::{Delivery, ErrorKind, Request};
 use plane_manager::Random;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::place::{Place, answer, endpoint, named};
@@ -22,6 +23,31 @@ async fn calls_take_turns() {
     }
     assert_eq!(answers.iter().filter(|name| *name == "a").count(), 3);
     assert!(answers.windows(2).all(|pair| pair[0] != pair[1]), "{answers:?}");
+}
+
+/// Case C9: callers that come at once are spread evenly.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_callers_at_once_are_spread_evenly() {
+    const CALLERS: usize = 1_000;
+    let place = Place::default();
+    let manager = place.manager();
+    let mut services = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        services.push(manager.serve(endpoint(), named(name)).await.unwrap());
+    }
+    let client = manager.client(endpoint());
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let client = client.clone();
+        callers.spawn(async move { answer(&client).await });
+    }
+    let mut answered = BTreeMap::<String, usize>::new();
+    for name in callers.join_all().await {
+        *answered.entry(name).or_default() += 1;
+    }
+    let (most, least) = (answered.values().max().unwrap(), answered.values().min().unwrap());
+    assert_eq!((answered.len(), answered.values().sum::<usize>()), (4, CALLERS));
+    assert!(most * 5 <= least * 6, "{answered:?}");
 }
 
 #[tokio::test]
