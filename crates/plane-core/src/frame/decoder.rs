@@ -18,8 +18,6 @@ const LARGEST_READ: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Decoder {
     buffer: BytesMut,
-    /// Bytes at the front of `buffer` that belong to whole frames.
-    complete: usize,
     limits: FrameLimits,
     shrink_above: usize,
     read_size: usize,
@@ -29,7 +27,7 @@ impl Decoder {
     /// A decoder that takes frames within these limits. An emptied buffer above `shrink_above` bytes shrinks.
     #[must_use]
     pub fn new(limits: FrameLimits, shrink_above: usize) -> Self {
-        Self { buffer: BytesMut::new(), complete: 0, limits, shrink_above, read_size: INITIAL }
+        Self { buffer: BytesMut::new(), limits, shrink_above, read_size: INITIAL }
     }
 
     /// The buffer to read into, with room for the next read.
@@ -60,19 +58,21 @@ impl Decoder {
     /// first.
     pub fn frames(&mut self) -> Result<Option<Frames>, FrameError> {
         let mut failed = None;
-        while let Some(head) = Head::decode(&self.buffer[self.complete..]) {
+        // Bytes at the front that belong to whole frames.
+        let mut complete = 0;
+        while let Some(head) = Head::decode(&self.buffer[complete..]) {
             if let Err(error) = check_head(head, &self.limits) {
                 failed = Some(error);
                 break;
             }
-            let end = self.complete + HEAD_LEN + head.length as usize;
+            let end = complete + HEAD_LEN + head.length as usize;
             if end > self.buffer.len() {
                 break;
             }
-            self.complete = end;
+            complete = end;
         }
-        if self.complete > 0 {
-            let block = self.buffer.split_to(std::mem::take(&mut self.complete)).freeze();
+        if complete > 0 {
+            let block = self.buffer.split_to(complete).freeze();
             self.shrink();
             return Ok(Some(Frames { block, limits: self.limits }));
         }
@@ -82,7 +82,7 @@ impl Decoder {
     /// Bytes of a frame that has not come whole.
     #[must_use]
     pub fn partial(&self) -> usize {
-        self.buffer.len() - self.complete
+        self.buffer.len()
     }
 
     /// Bytes that the buffer could hold now.
