@@ -12,6 +12,7 @@
 //! - `caller`, `handler`: the two sides of a call.
 //! - `setting`: what the ends are set to, and what is done to them.
 //! - `world`: one seed while it runs.
+//! - `timing`: how long things take, with settings and faults that are not drawn.
 
 mod caller;
 mod handler;
@@ -19,6 +20,7 @@ mod record;
 mod script;
 mod setting;
 mod side;
+mod timing;
 mod wire;
 mod world;
 
@@ -39,7 +41,7 @@ fn asked_for() -> (u64, u64) {
 }
 
 fn run(seed: u64) -> String {
-    catch_unwind(AssertUnwindSafe(|| World::new(seed).run())).unwrap_or_else(|panic| {
+    catch_unwind(AssertUnwindSafe(|| format!("{:?}", World::new(seed).run()))).unwrap_or_else(|panic| {
         eprintln!("seed {seed} breaks a promise; again: cargo xtask sim --seeds 1 --seed {seed}");
         resume_unwind(panic)
     })

@@ -54,6 +54,8 @@ pub(super) struct Facts {
 #[derive(Debug, Default)]
 pub(super) struct Record {
     facts: BTreeMap<u64, Facts>,
+    /// How many things were done.
+    pub(super) steps: u64,
     /// Something was done to the connection that may end calls.
     pub(super) disturbed: bool,
     /// The server was told to drain or to abort, or the client to close.

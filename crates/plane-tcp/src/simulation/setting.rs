@@ -88,30 +88,49 @@ impl Ends {
     pub(super) fn draw(rng: &mut Rng, now: Instant) -> Self {
         let patience = [(200, 100), (1_000, 500), (10_000, 5_000)][rng.usize(..3)];
         let keepalive = (Duration::from_millis(patience.0), Duration::from_millis(patience.1));
-        let (ours, theirs) = (config(rng, keepalive), config(rng, keepalive));
+        let configs = [config(rng, keepalive), config(rng, keepalive)];
         let impatient = rng.u8(..8) == 0;
         let idle = if impatient { Duration::from_millis(50) } else { Duration::from_secs(270) };
         let limits = AdmissionLimits { running: [1, 3, 8_192][rng.usize(..3)], queued: [0, 2, 1_024][rng.usize(..3)] };
+        let queue = [1, 4, 100][rng.usize(..3)];
+        Self { impatient, ..Self::with(configs, limits, idle, queue, now) }
+    }
+
+    /// Two ends with the default settings.
+    pub(super) fn usual(now: Instant) -> Self {
+        let configs = [ConnectionConfig::default(), ConnectionConfig::default()];
+        Self::with(configs, AdmissionLimits::default(), Duration::from_secs(270), 1_000, now)
+    }
+
+    /// A client and a server with these settings; a connection that was idle for so long ends.
+    fn with(
+        [ours, theirs]: [ConnectionConfig; 2],
+        limits: AdmissionLimits,
+        idle: Duration,
+        queue: u64,
+        now: Instant,
+    ) -> Self {
         let endpoints = Endpoints::new(limits);
         // Handlers are run by the simulation; the table only counts them.
         let handler = Arc::new(handler_fn(|_, _| async { Ok(Response::default()) }));
         let instance = InstanceId::new(1).expect("not zero");
         let registration = endpoints.register(endpoint(true), instance, Address::mem("simulation"), handler);
-        let queue = [1, 4, 100][rng.usize(..3)];
         let connection = |role, own: &ConnectionConfig, other: &ConnectionConfig, idle, queue| {
             let peer = Arc::new(Peer::new("simulation", "simulation"));
             Side::new(Connection::new(role, own.settings(idle, queue), other.hello(), peer, now), own)
         };
+        let client = Role::Dialler(Refusals::default());
+        let server = Role::Listener(endpoints.clone());
         Self {
-            client: connection(Role::Dialler(Refusals::default()), &ours, &theirs, idle, queue),
-            server: connection(Role::Listener(endpoints.clone()), &theirs, &ours, idle.mul_f64(1.1), u64::MAX),
+            client: connection(client, &ours, &theirs, idle, queue),
+            server: connection(server, &theirs, &ours, idle.mul_f64(1.1), u64::MAX),
             endpoints,
             edges: Edges {
                 window: ours.credit.min(theirs.credit) as usize,
                 max_message: ours.max_message.min(theirs.max_message),
             },
-            patience: keepalive.0 + keepalive.1,
-            impatient,
+            patience: ours.keepalive_interval + ours.keepalive_timeout,
+            impatient: false,
             largest_frame: ours.max_frame.max(theirs.max_frame),
             _registration: registration.expect("a new table"),
         }

@@ -87,8 +87,10 @@ impl Side {
         }
     }
 
-    pub(super) fn writes(&self) -> bool {
-        self.phase == Phase::Open
+    /// Whether it has something to write. Without room it tries once, and knows then that it waits.
+    pub(super) fn writes(&self, room: bool) -> bool {
+        (room || self.write.due().is_none())
+            && self.phase == Phase::Open
             && self.unwritable.is_none()
             && (!self.batch.is_empty() || self.connection.wants_to_write() || self.connection.is_finished())
     }

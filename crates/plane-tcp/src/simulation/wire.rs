@@ -35,12 +35,20 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn new(rng: &mut Rng) -> Self {
+        let capacity = [64, 2_000, 64 * 1024, 1 << 20][rng.usize(..4)];
+        let delay = Duration::from_micros([0, 50, 1_000, 40_000][rng.usize(..4)]);
+        let jitter = Duration::from_micros([0, 100, 20_000][rng.usize(..3)]);
+        Self { capacity, ..Self::with(delay, jitter) }
+    }
+
+    /// A wire that holds about what a socket does.
+    pub(super) fn with(delay: Duration, jitter: Duration) -> Self {
         Self {
             pieces: VecDeque::new(),
             on_its_way: 0,
-            capacity: [64, 2_000, 64 * 1024, 1 << 20][rng.usize(..4)],
-            delay: Duration::from_micros([0, 50, 1_000, 40_000][rng.usize(..4)]),
-            jitter: Duration::from_micros([0, 100, 20_000][rng.usize(..3)]),
+            capacity: 256 << 10,
+            delay,
+            jitter,
             paused_until: None,
             cut: false,
             end: None,

@@ -85,10 +85,10 @@ pub(super) struct World {
     faults: Vec<(Instant, Fault)>,
     scripts: BTreeMap<u64, Script>,
     record: Record,
-    steps: u64,
 }
 
 impl World {
+    /// What a seed draws.
     pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let start = Instant::now();
@@ -98,31 +98,46 @@ impl World {
         for nonce in 1..=rng.u64(1..=calls) {
             scripts.insert(nonce, Script::draw(&mut rng, nonce, &ends.edges));
         }
+        let faults = Fault::draw(&mut rng);
+        let wires = [Wire::new(&mut rng), Wire::new(&mut rng)];
+        Self::with(rng, start, ends, scripts, wires, faults)
+    }
+
+    /// These calls between these ends, on wires to the server and to the client, and what is done to them after a time.
+    pub(super) fn with(
+        rng: Rng,
+        start: Instant,
+        ends: Ends,
+        scripts: BTreeMap<u64, Script>,
+        [to_server, to_client]: [Wire; 2],
+        faults: Vec<(Duration, Fault)>,
+    ) -> Self {
         let caller =
             |script: &Script| Task::new(Actor::Caller(Caller::new(script.nonce, script.caller.clone(), start)));
-        let faults = Fault::draw(&mut rng).into_iter().map(|(after, fault)| (start + after, fault)).collect();
-        let (to_server, to_client) = (Wire::new(&mut rng), Wire::new(&mut rng));
         // A ping waits behind what is being written. A way on which that takes too long is as bad as a fault.
         let slow = to_server.slowest() + to_client.slowest() > ends.patience / 8;
-        let record = Record::new(slow, ends.impatient);
         Self {
             tasks: scripts.values().map(caller).collect(),
+            record: Record::new(slow, ends.impatient),
+            faults: faults.into_iter().map(|(after, fault)| (start + after, fault)).collect(),
             rng,
             start,
             now: start,
             ends,
             to_server,
             to_client,
-            faults,
             scripts,
-            record,
-            steps: 0,
         }
     }
 
-    /// Runs until nothing goes on any more, then checks what must hold. Gives what happened, for comparison.
-    pub(super) fn run(mut self) -> String {
+    /// Runs until nothing goes on any more, then checks what must hold. Gives what happened, and how long the callers
+    /// waited.
+    pub(super) fn run(mut self) -> (Record, Duration) {
+        let mut calls_took = Duration::ZERO;
         while !self.is_over() {
+            if self.tasks.iter().any(|task| matches!(task.actor, Actor::Caller(_))) {
+                calls_took = self.now - self.start;
+            }
             let steps = self.steps();
             if steps.is_empty() {
                 self.check_rest();
@@ -130,11 +145,11 @@ impl World {
             } else {
                 let step = steps[self.rng.usize(..steps.len())];
                 self.take(step);
-                self.steps += 1;
+                self.record.steps += 1;
             }
         }
         self.check();
-        format!("{} steps, {:?}, {:?}", self.steps, self.now - self.start, self.record)
+        (self.record, calls_took)
     }
 
     fn is_over(&self) -> bool {
@@ -167,7 +182,7 @@ impl World {
             if arrived && side.reads() {
                 steps.push(Step::Read { server });
             }
-            if room && side.writes() {
+            if side.writes(room) {
                 steps.push(Step::Write { server });
             }
             if side.next_timeout().is_some_and(|at| at <= now) {
