@@ -1,16 +1,15 @@
 //! What a handler is given beside the request ([`Context`]), and the transport's side of it ([`Canceller`]).
 
+mod signal;
+
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{self, Poll, Waker};
+use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-
+use crate::context::signal::{ABORTED, STOPPED, Signal};
 use crate::name::{EndpointId, InstanceId};
 use crate::peer::Peer;
 use crate::status::{Code, Status};
@@ -65,48 +64,15 @@ pub struct Context {
 
 struct Shared {
     info: CallInfo,
-    state: AtomicU8,
-    /// Wakes the handler's own `stopped()` and `aborted()` futures.
-    changed: Notify,
-    /// Wakes whoever polls the handler, so that an abort reaches one that waits for something else.
-    runner: Mutex<Option<Waker>>,
+    signal: Signal,
 }
 
-const RUNNING: u8 = 0;
-const STOPPED: u8 = 1;
-/// The first of the abort reasons; every value from here on means aborted.
-const ABORTED: u8 = 2;
 const REASONS: [AbortReason; 4] =
     [AbortReason::Cancelled, AbortReason::DeadlineExceeded, AbortReason::Disconnected, AbortReason::Shutdown];
 
 impl Shared {
-    /// Raises the state; a stop after an abort changes nothing, a second abort keeps the first reason.
-    fn raise(&self, to: u8) {
-        let raised = self
-            .state
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < ABORTED && now < to).then_some(to));
-        if raised.is_ok() {
-            self.changed.notify_waiters();
-            let runner = self.runner.lock().take();
-            if let Some(waker) = runner {
-                waker.wake();
-            }
-        }
-    }
-
     fn abort_reason(&self) -> Option<AbortReason> {
-        let state = self.state.load(Ordering::Acquire);
-        state.checked_sub(ABORTED).and_then(|index| REASONS.get(usize::from(index))).copied()
-    }
-
-    async fn reached(&self, at_least: u8) {
-        loop {
-            let changed = self.changed.notified();
-            if self.state.load(Ordering::Acquire) >= at_least {
-                return;
-            }
-            changed.await;
-        }
+        self.signal.level().checked_sub(ABORTED).and_then(|index| REASONS.get(usize::from(index))).copied()
     }
 }
 
@@ -114,8 +80,7 @@ impl Context {
     /// A context and the handle that cancels it. Transports make one for each call.
     #[must_use]
     pub fn new(info: CallInfo) -> (Self, Canceller) {
-        let shared =
-            Arc::new(Shared { info, state: AtomicU8::new(RUNNING), changed: Notify::new(), runner: Mutex::new(None) });
+        let shared = Arc::new(Shared { info, signal: Signal::default() });
         (Self { shared: shared.clone() }, Canceller { shared })
     }
 
@@ -152,7 +117,7 @@ impl Context {
     /// Whether the caller asked for an early end, or the call was aborted.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.shared.state.load(Ordering::Acquire) >= STOPPED
+        self.shared.signal.level() >= STOPPED
     }
 
     /// Why the call was aborted, if it was.
@@ -166,7 +131,7 @@ impl Context {
     /// # Cancel safety
     /// May be dropped and called again at any time.
     pub async fn stopped(&self) {
-        self.shared.reached(STOPPED).await;
+        self.shared.signal.reached(STOPPED).await;
     }
 
     /// Waits until the call is aborted. The handler is polled once more after that, then its future is dropped.
@@ -174,7 +139,7 @@ impl Context {
     /// # Cancel safety
     /// May be dropped and called again at any time.
     pub async fn aborted(&self) -> AbortReason {
-        self.shared.reached(ABORTED).await;
+        self.shared.signal.reached(ABORTED).await;
         self.shared.abort_reason().unwrap_or(AbortReason::Cancelled)
     }
 }
@@ -194,13 +159,13 @@ pub struct Canceller {
 impl Canceller {
     /// Asks the handler for an early, orderly end. After an abort this changes nothing.
     pub fn stop(&self) {
-        self.shared.raise(STOPPED);
+        self.shared.signal.raise(STOPPED);
     }
 
     /// Tells the handler to drop its work. The first reason stays.
     pub fn abort(&self, reason: AbortReason) {
         let index = REASONS.iter().position(|known| *known == reason).unwrap_or(0);
-        self.shared.raise(ABORTED.saturating_add(u8::try_from(index).unwrap_or(0)));
+        self.shared.signal.raise(ABORTED.saturating_add(u8::try_from(index).unwrap_or(0)));
     }
 
     /// Why the call was aborted, if it was.
@@ -212,7 +177,7 @@ impl Canceller {
     /// Whether an early end was asked for, or the call was aborted.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.shared.state.load(Ordering::Acquire) >= STOPPED
+        self.shared.signal.level() >= STOPPED
     }
 
     /// Polls application code: contains its panics, and ends with the abort's status once it is pending after an abort.
@@ -229,11 +194,7 @@ impl Canceller {
             Ok(Poll::Ready(value)) => return Poll::Ready(Ok(value)),
             Ok(Poll::Pending) => {}
         }
-        let mut runner = self.shared.runner.lock();
-        if !runner.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            *runner = Some(cx.waker().clone());
-        }
-        drop(runner);
+        self.shared.signal.attend(cx.waker());
         // After the waker is stored, so that an abort between the poll and here is not lost.
         match self.shared.abort_reason() {
             Some(reason) => Poll::Ready(Err(reason.status())),

@@ -5,6 +5,7 @@
 //!
 //! # Layout
 //! In reading order; a module uses only what stands above it.
+//! - `sync`: what threads share.
 //! - `name`: what is called ([`EndpointId`]) and who answers ([`InstanceId`]).
 //! - `config`: how settings refuse what cannot work ([`ConfigError`]).
 //! - `address`: where an instance is ([`Address`], [`Instance`]).
@@ -22,6 +23,8 @@
 //! - [`typed`]: payloads as values, in MessagePack or JSON.
 //! - [`mem`]: the in-process transport.
 //! - [`frame`]: the frames of "plane/1" and their decoder.
+
+mod sync;
 
 mod name;
 pub use name::{EndpointId, InstanceId, InvalidName, MAX_ENDPOINT, MAX_TOKEN, check_token};

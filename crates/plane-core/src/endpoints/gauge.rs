@@ -1,21 +1,10 @@
-//! Calls in flight and calls so far.
+//! Calls in flight, and how to wait until there are none.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use crate::sync::{AtomicUsize, Notify, Ordering};
 
-use tokio::sync::Notify;
-
-use crate::report::DrainReport;
-
-/// What a server has done so far.
-#[derive(Default)]
-pub(super) struct Counts {
-    pub(super) started: AtomicU64,
-    pub(super) completed: AtomicU64,
-    pub(super) failed: AtomicU64,
-    pub(super) cancelled: AtomicU64,
-    pub(super) refused: AtomicU64,
-}
+/// Set once no call is let in any more. It is a bit of the count, so that whoever closes the gauge and whoever comes in
+/// at that moment agree on who was first.
+const CLOSED: usize = 1 << (usize::BITS - 1);
 
 /// Calls in flight, and a bell for when they are none.
 #[derive(Default)]
@@ -25,35 +14,43 @@ pub(super) struct Gauge {
 }
 
 impl Gauge {
-    pub(super) fn enter(&self) {
-        self.calls.fetch_add(1, Ordering::AcqRel);
+    /// Counts a call, unless the gauge is closed.
+    #[must_use]
+    pub(super) fn enter(&self) -> bool {
+        let entered = self.calls.fetch_add(1, Ordering::AcqRel) & CLOSED == 0;
+        if !entered {
+            self.leave();
+        }
+        entered
     }
 
     pub(super) fn leave(&self) {
-        if self.calls.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.calls.fetch_sub(1, Ordering::AcqRel) & !CLOSED == 1 {
             self.empty.notify_waiters();
         }
     }
 
-    pub(super) fn now(&self) -> usize {
-        self.calls.load(Ordering::Acquire)
+    /// Lets no call in any more.
+    pub(super) fn close(&self) {
+        self.calls.fetch_or(CLOSED, Ordering::AcqRel);
     }
 
-    /// Waits until no call is in flight, or until `deadline`; tells how many finished and how many were left.
-    pub(super) async fn wait_until_empty(&self, deadline: Instant) -> DrainReport {
-        let before = self.now();
-        let empty = async {
-            loop {
-                let bell = self.empty.notified();
-                if self.now() == 0 {
-                    return;
-                }
-                bell.await;
+    pub(super) fn is_closed(&self) -> bool {
+        self.calls.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    pub(super) fn now(&self) -> usize {
+        self.calls.load(Ordering::Acquire) & !CLOSED
+    }
+
+    /// Waits until no call is in flight. Without [`close`](Self::close) others may come in at once.
+    pub(super) async fn emptied(&self) {
+        loop {
+            let bell = self.empty.notified();
+            if self.now() == 0 {
+                return;
             }
-        };
-        // Whether it was in time shows in the gauge.
-        let _ = tokio::time::timeout_at(deadline.into(), empty).await;
-        let left = self.now();
-        DrainReport::new(before.saturating_sub(left) as u64, left as u64)
+            bell.await;
+        }
     }
 }

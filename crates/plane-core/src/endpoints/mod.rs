@@ -2,6 +2,10 @@
 
 mod gauge;
 
+mod counts;
+
+mod drained;
+
 mod pace;
 pub use pace::Pace;
 
@@ -20,7 +24,7 @@ pub use registration::Registration;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
@@ -29,7 +33,9 @@ use tokio::sync::Semaphore;
 use crate::address::{Address, Instance};
 use crate::authorizer::Authorizer;
 use crate::endpoints::admitted::Turn;
-use crate::endpoints::gauge::{Counts, Gauge};
+use crate::endpoints::counts::Counts;
+use crate::endpoints::drained::drained;
+use crate::endpoints::gauge::Gauge;
 use crate::endpoints::served::{Served, Shared};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::handler::Handler;
@@ -65,7 +71,6 @@ impl Endpoints {
                 limits,
                 authorizer,
                 turns: Arc::new(Semaphore::new(turns)),
-                draining: AtomicBool::new(false),
                 gauge: Gauge::default(),
                 queued: AtomicUsize::new(0),
                 counts: Counts::default(),
@@ -144,12 +149,21 @@ impl Endpoints {
         instance: Option<InstanceId>,
         peer: &Peer,
     ) -> Result<Admitted, (Refusal, Status)> {
+        let draining = || (Refusal::Draining, Status::unavailable("the server is draining"));
         if self.is_draining() {
-            return Err((Refusal::Draining, Status::unavailable("the server is draining")));
+            return Err(draining());
         }
         let served = self.find(endpoint, instance)?;
-        if let Some(authorizer) = &self.shared.authorizer {
-            authorizer.check(peer, &served.instance.endpoint)?;
+        if let Some(authorizer) = &self.shared.authorizer
+            && let Err(refused) = authorizer.check(peer, &served.instance.endpoint)
+        {
+            served.gauge.leave();
+            return Err(refused);
+        }
+        // A drain that began meanwhile either waits for this call or keeps it out.
+        if !self.shared.gauge.enter() {
+            served.gauge.leave();
+            return Err(draining());
         }
         let shared = self.shared.clone();
         let turn = match shared.turns.clone().try_acquire_owned() {
@@ -158,16 +172,17 @@ impl Endpoints {
                 let queued = shared.queued.fetch_add(1, Ordering::AcqRel);
                 if queued >= shared.limits.queued {
                     shared.queued.fetch_sub(1, Ordering::AcqRel);
+                    shared.gauge.leave();
+                    served.gauge.leave();
                     return Err((Refusal::Admission, self.full()));
                 }
                 Turn::Queued
             }
         };
-        shared.gauge.enter();
-        served.gauge.enter();
         Ok(Admitted { shared, served, turn, outcome: Outcome::Cancelled })
     }
 
+    /// Who is to answer, with the call counted there.
     fn find(&self, endpoint: &str, instance: Option<InstanceId>) -> Result<Arc<Served>, (Refusal, Status)> {
         let table = self.shared.table.read();
         let served = table.get(endpoint).map_or(&[][..], Vec::as_slice);
@@ -175,6 +190,8 @@ impl Endpoints {
             Some(id) => served.iter().find(|served| served.instance.id == id),
             None => served.iter().min_by_key(|served| served.gauge.now()),
         };
+        // Under the lock, so that whoever takes the handler out of the table waits for this call. Its gauge stays open.
+        let found = found.filter(|served| served.gauge.enter());
         found.cloned().ok_or_else(|| match instance {
             Some(id) if !served.is_empty() => {
                 let what = format!("this server has no instance {id} of endpoint {endpoint}");
@@ -199,20 +216,20 @@ impl Endpoints {
     /// Whether [`drain`](Self::drain) was called.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.shared.draining.load(Ordering::Acquire)
+        self.shared.gauge.is_closed()
     }
 
     /// Refuses new calls from now on.
     pub fn start_draining(&self) {
         // Under the lock, so that nothing is registered after it.
         let _table = self.shared.table.write();
-        self.shared.draining.store(true, Ordering::Release);
+        self.shared.gauge.close();
     }
 
     /// Refuses new calls and waits until none is in flight, at most until `deadline`.
     pub async fn drain(&self, deadline: Instant) -> DrainReport {
         self.start_draining();
-        self.shared.gauge.wait_until_empty(deadline).await
+        drained(&self.shared.gauge, deadline).await
     }
 
     /// What was done so far; the number of connections is the transport's to add.

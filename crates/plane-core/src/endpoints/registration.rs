@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::address::Instance;
+use crate::endpoints::drained::drained;
 use crate::endpoints::served::{Served, Shared};
 use crate::endpoints::tally::Tally;
 use crate::report::DrainReport;
@@ -42,7 +43,7 @@ impl Registration {
     pub async fn unregister(self, deadline: Instant) -> DrainReport {
         let served = self.served.clone();
         drop(self);
-        served.gauge.wait_until_empty(deadline).await
+        drained(&served.gauge, deadline).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a server keeps: one entry for each handler, and what they share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
@@ -9,7 +9,8 @@ use tokio::sync::Semaphore;
 
 use crate::address::Instance;
 use crate::authorizer::Authorizer;
-use crate::endpoints::gauge::{Counts, Gauge};
+use crate::endpoints::counts::Counts;
+use crate::endpoints::gauge::Gauge;
 use crate::endpoints::pace::Pace;
 use crate::endpoints::tally::Tally;
 use crate::handler::Handler;
@@ -38,7 +39,6 @@ pub(super) struct Shared {
     pub(super) limits: AdmissionLimits,
     pub(super) authorizer: Option<Authorizer>,
     pub(super) turns: Arc<Semaphore>,
-    pub(super) draining: AtomicBool,
     pub(super) gauge: Gauge,
     pub(super) queued: AtomicUsize,
     pub(super) counts: Counts,
