@@ -10,8 +10,8 @@ use crate::frame::head::{Flags, HEAD_LEN, Head, Kind, checked_u16, checked_u32};
 use crate::headers::{HeaderError, HeaderLimits, Headers};
 use crate::status::{Code, Status};
 
-/// Bytes of an END body before the text.
-const FIXED: usize = 2 + 8 + 4 + 2 + 2 + 2;
+/// Bytes of an END body before the text: code, count, retry-after and three lengths.
+const FIXED: usize = 20;
 
 /// How a direction of a call ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use plane_core::frame::{
-    Cancel, End, Flags, Frame, FrameError, FrameLimits, GoAway, HEAD_LEN, Head, MIN_CHUNK, OpenFields, PREFACE,
+    Cancel, End, Flags, Frame, FrameError, FrameLimits, GoAway, HEAD_LEN, Head, Kind, MIN_CHUNK, OpenFields, PREFACE,
     encode_accept, encode_cancel, encode_credit, encode_end, encode_go_away, encode_headers, encode_message_head,
     encode_open, encode_ping, encode_pong,
 };
@@ -146,4 +146,12 @@ proptest! {
         let again = parse(&frame, |frame| encode(&frame)).expect("a correct frame");
         prop_assert_eq!(again, frame);
     }
+}
+
+/// What logs and errors show of a head; flags are put together bit by bit.
+#[test]
+fn kinds_and_flags_show_what_they_are() {
+    assert_eq!((Kind::GOAWAY.to_string(), format!("{:?}", Kind(0x7f))), ("GOAWAY".to_owned(), "KIND_0x7f".to_owned()));
+    assert_eq!(format!("{:?}", Flags::END.with(Flags::MORE)), "Flags(0x03)");
+    assert_eq!(Flags::END.with(Flags(0x03)), Flags(0x03));
 }
