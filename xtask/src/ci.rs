@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::workspace::{cargo, run as run_command};
-use crate::{test, tidy};
+use crate::{fuzz, test, tidy};
 
 struct Step {
     name: &'static str,
@@ -14,11 +14,12 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     Step { name: "format", alone: "cargo fmt --all --check", run: format },
     Step { name: "lints", alone: "cargo clippy --workspace --all-targets -- -D warnings", run: lints },
     Step { name: "docs", alone: "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps", run: docs },
     Step { name: "tests", alone: "cargo xtask test", run: || test::run(&test::Args::default()) },
+    Step { name: "fuzz", alone: "cargo xtask fuzz", run: fuzz::smoke },
     Step { name: "tidy", alone: "cargo xtask tidy", run: tidy::run },
 ];
 

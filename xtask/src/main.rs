@@ -7,6 +7,7 @@
 //! - `test`: the tests, with a total at the end.
 //! - `chaos`: the fault cases in their long form.
 //! - `tidy`: the invariants of ARCHITECTURE.md that a program can check.
+//! - `fuzz`: the fuzz targets, and what they found.
 //! - `ci`: format, lints, docs, tests and tidy, in that order.
 //! - `report`: sections of reports that commands write.
 //! - `bench`: the load run and its report.
@@ -26,6 +27,8 @@ mod test;
 mod chaos;
 
 mod tidy;
+
+mod fuzz;
 
 mod ci;
 
@@ -69,6 +72,8 @@ enum Task {
     Sim(sim::Args),
     /// Change the protocol's code in one place after the other, and see that the tests notice.
     Mutants(mutants::Args),
+    /// Feed made-up input to whatever reads bytes of others.
+    Fuzz(fuzz::Args),
     /// Stream a chat completion through real processes, and kill one of them.
     Demo(demo::Args),
     /// Throw what docs/threats.md lists at real servers and processes, in its long form.
@@ -86,6 +91,7 @@ fn main() -> ExitCode {
         Task::Figures(args) => soak::figures(&args),
         Task::Sim(args) => sim::run(&args),
         Task::Mutants(args) => mutants::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Chaos(args) => chaos::run(&args),
         Task::Tidy => tidy::run(),

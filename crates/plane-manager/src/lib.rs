@@ -46,5 +46,12 @@ mod transports;
 mod manager;
 pub use manager::{EndpointClient, IntoRequest, ManagerStats, NetworkManager, NetworkManagerBuilder, Service};
 
+/// Doors for fuzzing (crates/plane-fuzz).
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::config::fuzzing::settings;
+}
+
 #[cfg(feature = "nats")]
 pub use plane_nats::{DeadLetter, ReplayFrom, Replayed, RequestStore, StoreStats};

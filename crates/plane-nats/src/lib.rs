@@ -56,3 +56,7 @@ pub use client::NatsClient;
 
 mod server;
 pub use server::{NatsServer, ServerDriver};
+
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;

@@ -57,3 +57,7 @@ pub use server::{ServerDriver, TcpServer};
 
 #[cfg(test)]
 mod simulation;
+
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;

@@ -130,5 +130,7 @@ fn mode(value: Option<&str>, strictness: Strictness, findings: &mut Findings) ->
 
 #[cfg(test)]
 mod documentation;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;

@@ -25,6 +25,9 @@ mod vigil;
 
 mod stored;
 
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -159,7 +159,7 @@ impl Receiving {
     }
 
     /// Bytes that it holds.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn bytes(&self) -> usize {
         self.partial.len() + self.unread.iter().map(|unread| unread.message.len()).sum::<usize>()
     }

@@ -1,0 +1,5 @@
+//! Header blocks.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| plane_fuzz::headers(data));
