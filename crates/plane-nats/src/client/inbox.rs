@@ -54,7 +54,8 @@ impl Inbox {
     pub(super) fn poll_alone(&self, cx: &mut Context<'_>, routes: &Routes, controls: &Controls) {
         // If the task is reading, it goes on to do so.
         let Some(mut subscriber) = self.subscriber.try_lock() else { return };
-        if routes.hear_alone() && take_all(&mut subscriber, cx, routes, controls).is_ready() {
+        // A caller that is not alone any more may be the one that was woken for what has come.
+        if !routes.hear_alone() || take_all(&mut subscriber, cx, routes, controls).is_ready() {
             self.give_back(routes);
         }
     }

@@ -84,8 +84,10 @@ impl Routes {
     /// Lets the caller of the only call read the inbox; whether there is just one.
     pub(super) fn hear_alone(&self) -> bool {
         let mut table = self.table.lock();
-        table.heard_alone = table.calls.len() == 1;
-        table.heard_alone
+        let is_alone = table.calls.len() == 1;
+        // Only whoever wakes the task takes this back: a second call that has just come will, and must find it.
+        table.heard_alone |= is_alone;
+        is_alone
     }
 
     /// Lets one task read the inbox for all calls; whether a caller did.
