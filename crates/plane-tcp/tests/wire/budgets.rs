@@ -18,6 +18,7 @@ async fn flood(world: &World, peer: &mut Peer, mut more: impl FnMut(&mut BytesMu
             number += 1;
             more(&mut out, number);
         }
+        peer.take_in();
         if !peer.try_send_bytes(&out).await || number >= 200_000 {
             break;
         }

@@ -75,6 +75,12 @@ impl Peer {
         within_patience("the other side to read", self.stream.write_all(bytes)).await.is_ok()
     }
 
+    /// Takes in what has come, without waiting for more: whoever sends a lot and reads nothing leaves the other side no
+    /// room for its last words.
+    pub fn take_in(&mut self) {
+        while let Ok(1..) = self.stream.try_read_buf(self.decoder.buffer()) {}
+    }
+
     /// Sends what `encode` appends: the functions of [`plane_core::frame`].
     ///
     /// # Panics
