@@ -152,3 +152,15 @@ async fn an_only_call_that_is_dropped_is_aborted() {
     }
     assert_eq!(world.client.stats().in_flight, 0);
 }
+
+/// One of two calls that begin at once may find itself alone while the other comes; then somebody must still read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_that_begin_together_are_all_heard() {
+    let world = World::start(|config| config).await;
+    for _ in 0..2_000 {
+        let calls = [(); 2].map(|()| tokio::spawn(world.call("free")));
+        for call in calls {
+            assert_eq!(in_time(call).await.unwrap().unwrap(), "free");
+        }
+    }
+}
