@@ -54,7 +54,7 @@ fn look(frame: &Frame<'_>, came: usize, shows: bool) -> String {
         Frame::GoAway(go_away) => {
             let mut out = BytesMut::new();
             encode_go_away(&mut out, go_away);
-            assert!(go_away.text.len() <= 3 * 1024 && !go_away.text.chars().any(char::is_control));
+            assert!(go_away.text.len() <= 1024 && !go_away.text.chars().any(char::is_control));
         }
         _ => {}
     }

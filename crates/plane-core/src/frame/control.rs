@@ -6,6 +6,7 @@ use bytes::{BufMut, BytesMut};
 
 use crate::frame::error::{Fields, FrameError};
 use crate::frame::head::{Flags, Head, Kind, checked_u32};
+use crate::frame::text::kept;
 use crate::status::Code;
 
 /// What a caller asks of its call (docs/protocol.md, "CANCEL").
@@ -122,8 +123,6 @@ pub(super) fn load_go_away(body: &[u8]) -> Result<GoAway, FrameError> {
     let last_call = fields.u64()?;
     let code = Code(fields.u16()?);
     let grace = Duration::from_millis(u64::from(fields.u32()?));
-    let text = fields.rest();
-    let text = String::from_utf8_lossy(&text[..text.len().min(MAX_TEXT)]);
-    let text = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+    let text = kept(fields.rest(), MAX_TEXT);
     Ok(GoAway { last_call, code, grace, text })
 }

@@ -6,6 +6,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::frame::error::{Fields, FrameError};
 use crate::frame::head::{Flags, Head, Kind, checked_u16, checked_u32};
+use crate::frame::text::kept;
 
 /// The first eight bytes of each side.
 pub const PREFACE: [u8; 8] = *b"PLANE\x00\x00\x01";
@@ -133,8 +134,7 @@ impl Hello {
             field::FEATURES => self.features = value.u64()?,
             field::AGENT => {
                 let agent = value.bytes(value.rest().len())?;
-                let text = String::from_utf8_lossy(&agent[..agent.len().min(MAX_AGENT)]);
-                self.agent = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+                self.agent = kept(agent, MAX_AGENT);
             }
             _ => {}
         }

@@ -5,6 +5,7 @@
 //! # Layout
 //! - `head`: the 16 bytes in front of every frame.
 //! - `error`: what breaks a connection.
+//! - `text`: texts of the other side, as they are kept.
 //! - `block`: header blocks inside frames.
 //! - `hello`, `open`, `end`, `control`: the bodies.
 //! - `parse`: from head and body to [`Frame`].
@@ -15,6 +16,8 @@ pub use head::{Flags, HEAD_LEN, Head, Kind};
 
 mod error;
 pub use error::FrameError;
+
+mod text;
 
 mod block;
 pub use block::block_len;

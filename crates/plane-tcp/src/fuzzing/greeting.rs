@@ -32,7 +32,7 @@ pub fn greeting(data: &[u8]) {
     match greeted {
         Ok((hello, decoder)) => {
             assert!(hello.max_frame >= 32 << 10 && (1024..=i32::MAX as u32).contains(&hello.credit), "{hello:?}");
-            assert!(hello.agent.len() <= 384 && !hello.agent.chars().any(char::is_control), "{hello:?}");
+            assert!(hello.agent.len() <= 128 && !hello.agent.chars().any(char::is_control), "{hello:?}");
             assert!(decoder.partial() <= said.len());
         }
         Err(failure) => {
