@@ -38,6 +38,9 @@ impl Wire {
         let capacity = [64, 2_000, 64 * 1024, 1 << 20][rng.usize(..4)];
         let delay = Duration::from_micros([0, 50, 1_000, 40_000][rng.usize(..4)]);
         let jitter = Duration::from_micros([0, 100, 20_000][rng.usize(..3)]);
+        // A frame must pass within 30 s: what holds little must not be late as well.
+        let most = if capacity < 1_000 { Duration::from_millis(1) } else { Duration::MAX };
+        let (delay, jitter) = (delay.min(most), jitter.min(most));
         Self { capacity, ..Self::with(delay, jitter) }
     }
 
