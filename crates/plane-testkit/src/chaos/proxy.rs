@@ -12,7 +12,7 @@ use super::connection::{ChaosConnection, Direction};
 use super::faults::{Ending, Faults};
 
 /// How many connections one proxy takes in its life; later ones are reset. A test that needs more starts another proxy.
-pub const MAX_CONNECTIONS: usize = 4_096;
+pub const MAX_CONNECTIONS: usize = 65_536;
 
 /// A TCP proxy on loopback, in front of one server. Dropping it resets what is open.
 #[derive(Debug)]

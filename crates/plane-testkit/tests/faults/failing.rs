@@ -69,6 +69,8 @@ pub(crate) async fn a_handler_that_blocks_its_thread_loses_no_call(scene: Scene)
     let (client, address) = (world.behind.client.clone(), world.behind.address.clone());
     // On the same connection as a stream.
     let mut stream = scene.open(&*client, &address, ticks(100)).await.unwrap();
+    // Connected before: all of this is one process, and who dials while its thread is kept runs out of time for that.
+    assert!(world.direct.echo(&scene).await.is_complete());
     for _ in 0..scene.size(1, 10) {
         let request = Request::new(endpoint("block"), KEPT.as_millis().to_string());
         let blocked = scene.start(&client, &address, request);
