@@ -90,8 +90,8 @@ impl NatsConnection {
         };
         if client.connection_state() != State::Connected {
             self.wait_while_it_moves(client).await;
+            self.check_connected(client)?;
         }
-        self.check_connected(client)?;
         Ok(client)
     }
 

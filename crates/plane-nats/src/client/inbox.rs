@@ -3,6 +3,9 @@
 //! An answer that wakes the task and then the caller costs two wake-ups, which is most of what a lone call costs beyond
 //! the exchange itself. So a lone caller reads for itself. The task takes over as soon as there is a second call, or the
 //! caller does not wait any more; whoever polls last is the one that is woken.
+//!
+//! **Invariant:** while a caller may be the one that is woken, the routes have a note of it, and whoever takes that note
+//! back wakes the task or is the task. A note that is taken back in silence leaves every call unheard.
 
 use std::task::{Context, Poll, ready};
 
