@@ -86,10 +86,11 @@ impl NatsConnection {
     pub async fn client(&self) -> Result<&Client, Error> {
         let client = match self.shared.client.get() {
             Some(client) => client,
-            None => self.shared.client.get_or_try_init(|| self.connect_and_send()).await?,
+            // What happens once is not to make every call's future as large as it is.
+            None => Box::pin(self.shared.client.get_or_try_init(|| self.connect_and_send())).await?,
         };
         if client.connection_state() != State::Connected {
-            self.wait_while_it_moves(client).await;
+            Box::pin(self.wait_while_it_moves(client)).await;
             self.check_connected(client)?;
         }
         Ok(client)

@@ -142,6 +142,8 @@ impl Answer {
 
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<Begun, Error>> {
         if self.reads_inbox {
+            // Else its own answer would wake the task that runs already, and a second thread to run it once more.
+            self.call.is_looked_at();
             self.shared.inbox.poll_alone(cx, &self.shared.routes, &self.shared.controls);
         }
         if let Poll::Ready(begun) = self.call.poll_begin(cx) {

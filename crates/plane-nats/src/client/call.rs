@@ -198,6 +198,11 @@ impl Call {
         }
     }
 
+    /// Its caller looks for itself now, and needs no waking until it waits again.
+    pub(super) fn is_looked_at(&self) {
+        self.state.lock().caller.take();
+    }
+
     /// The next of a streamed answer, and the credit to give back for it.
     pub(super) fn poll_next(&self, cx: &Context<'_>) -> (Poll<Next>, Option<(Subject, u32)>) {
         let mut state = self.state.lock();

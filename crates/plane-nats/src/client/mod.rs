@@ -128,11 +128,13 @@ impl NatsClient {
         Ok(())
     }
 
+    /// Whether a call can be made at once.
+    fn is_ready(&self) -> bool {
+        self.store.is_none() && self.reader.initialized()
+    }
+
     /// Connects and listens, if that has not been done yet.
     async fn ready(&self) -> Result<(), Error> {
-        if self.store.is_none() && self.reader.initialized() {
-            return Ok(());
-        }
         let client = self.connection.client().await?;
         self.reader
             .get_or_try_init(|| async {
@@ -164,11 +166,14 @@ impl NatsClient {
         if let Err(error) = self.check(address, &request) {
             return failed(count, error);
         }
-        if let Err(error) = self.ready_in_time(request.deadline).await {
+        // What most calls do not do is kept out of their futures, which are moved as a whole.
+        if !self.is_ready()
+            && let Err(error) = Box::pin(self.ready_in_time(request.deadline)).await
+        {
             return failed(count, error);
         }
         if let Some(store) = &self.store {
-            return self.make_stored(store, request, count).await;
+            return Box::pin(self.make_stored(store, request, count)).await;
         }
         let Request { endpoint, instance, headers, deadline, body } = request;
         let Address::Nats(at) = address else { return failed(count, wrong_address(address)) };
@@ -201,9 +206,10 @@ impl NatsClient {
             self.shared.inbox.give_back(&self.shared.routes);
         }
         // One call alone gains nothing by waiting for others.
-        let sent = match is_alone {
-            true => self.connection.publish(message).await,
-            false => self.connection.publish_with_others(message).await,
+        let sent = match is_alone.then(|| self.connection.try_publish(&message)).flatten() {
+            Some(sent) => sent,
+            None if is_alone => Box::pin(self.connection.publish(message)).await,
+            None => self.connection.publish_with_others(message).await,
         };
         if let Err(error) = sent {
             return Err(answer.not_sent(error));

@@ -1,6 +1,8 @@
 //! What comes to the subjects that servers share, and how a server leaves a subject without losing a call
 //! (docs/nats.md, "Leaving").
 
+use std::sync::Arc;
+
 use async_nats::{Message, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{oneshot, watch};
@@ -23,7 +25,8 @@ pub(super) struct Feed {
 impl Feed {
     /// Takes in what comes to the subjects of one registration. Once that ends, NATS is told to send no more, and what
     /// it sent before it knew is given back for other servers: a server that leaves neither refuses nor loses a call.
-    pub(super) async fn run(mut self, core: &Core, closing: watch::Receiver<Closing>) {
+    pub(super) async fn run(mut self, core: Arc<Core>, closing: watch::Receiver<Closing>) {
+        let core = &*core;
         let late = self.take_in(core, closing).await;
         let Self { mut any, mut this, .. } = self;
         stop(&mut any).await;

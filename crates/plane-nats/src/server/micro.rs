@@ -1,6 +1,7 @@
 //! Each registration as a service of the NATS micro protocol, so that `nats micro` finds it
 //! (docs/nats.md, "Finding services").
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_nats::{Client, Message, SubscribeError, Subscriber};
@@ -175,12 +176,12 @@ impl Service {
 
 impl Questions {
     /// Answers questions, one after the other, until the registration or the server ends.
-    pub(super) async fn run(self, core: &Core, mut closing: watch::Receiver<Closing>) {
+    pub(super) async fn run(self, core: Arc<Core>, mut closing: watch::Receiver<Closing>) {
         let Self { service, subscribers, unregistered } = self;
         let answering = async {
             let mut questions = select_all(subscribers);
             while let Some(question) = questions.next().await {
-                service.answer(core, question).await;
+                service.answer(&core, question).await;
             }
         };
         tokio::select! {

@@ -54,6 +54,7 @@ use plane_core::{
     Instance, InstanceId, Registration, RequestPlaneServer, ServerStats,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{JoinError, JoinSet};
 
 use self::core::Core;
 use self::feed::Feed;
@@ -247,10 +248,11 @@ async fn drive(
     mut new_listeners: mpsc::Receiver<Listener>,
     closing: watch::Receiver<Closing>,
 ) {
-    let mut listening = FuturesUnordered::<BoxFuture<'_, ()>>::new();
-    let start = |listening: &FuturesUnordered<_>, Listener { calls, questions }| {
-        listening.push(Box::pin(calls.run(&core, closing.clone())) as BoxFuture<'_, ()>);
-        listening.push(Box::pin(questions.run(&core, closing.clone())));
+    // In tasks of their own: what comes to one of them wakes nothing else.
+    let mut listening = JoinSet::new();
+    let start = |listening: &mut JoinSet<()>, Listener { calls, questions }| {
+        listening.spawn(calls.run(core.clone(), closing.clone()));
+        listening.spawn(questions.run(core.clone(), closing.clone()));
     };
     let mut losses = core.connection().losses();
     let connection = core.connection().clone();
@@ -268,8 +270,8 @@ async fn drive(
                 Some(message) => core.take(message),
                 None => break,
             },
-            Some(listener) = new_listeners.recv() => start(&listening, listener),
-            Some(()) = listening.next() => {}
+            Some(listener) = new_listeners.recv() => start(&mut listening, listener),
+            Some(ended) = listening.join_next() => unpanicked(ended),
             () = &mut telling => {}
             () = &mut missing => {}
             lost = losses.changed() => {
@@ -282,13 +284,16 @@ async fn drive(
     }
     new_listeners.close();
     while let Ok(listener) = new_listeners.try_recv() {
-        start(&listening, listener);
+        start(&mut listening, listener);
     }
     let leaving = async {
         // What NATS cannot give to others it returns to the server's own address: they end first.
         loop {
             tokio::select! {
-                ended = listening.next() => if ended.is_none() { break },
+                ended = listening.join_next() => match ended {
+                    Some(ended) => unpanicked(ended),
+                    None => break,
+                },
                 Some(message) = own.next() => core.take(message),
             }
         }
@@ -296,6 +301,15 @@ async fn drive(
     };
     let _ = tokio::time::timeout(LEAVING, leaving).await;
     core.end(LAST_WORDS).await;
+}
+
+/// A bug in what listens is one of the driver.
+fn unpanicked(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
 }
 
 impl RequestPlaneServer for NatsServer {
