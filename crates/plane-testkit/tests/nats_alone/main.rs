@@ -5,4 +5,5 @@ mod calls;
 mod hostile;
 mod limits;
 mod outages;
+mod uploads;
 mod world;
