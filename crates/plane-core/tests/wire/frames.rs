@@ -148,6 +148,27 @@ proptest! {
     }
 }
 
+/// A frame takes the room that it needs at once: it is neither grown while it is written nor larger than it is.
+#[test]
+fn a_frame_is_written_into_the_room_that_it_needs() {
+    let mut some = Headers::new();
+    some.append(http::HeaderName::from_static("x-name"), http::HeaderValue::from_static("a value"));
+    let endpoint: EndpointId = "a.b.c".parse().expect("a valid name");
+    let fields = OpenFields { endpoint: &endpoint, instance: None, timeout: None, headers: &some };
+    let status = Status::internal("some text").with_details(&b"details"[..]);
+    let written = |encode: &dyn Fn(&mut BytesMut)| {
+        let mut out = BytesMut::new();
+        encode(&mut out);
+        (out.capacity(), out.len())
+    };
+    let (room, length) = written(&|out| encode_open(out, 1, Flags::NONE, &fields, 1000));
+    assert_eq!(room, length + 1000, "OPEN, whose message follows");
+    let (room, length) = written(&|out| encode_end(out, 1, Flags::NONE, 1, Some(&status), Some(&some)));
+    assert_eq!(room, length, "END");
+    let (room, length) = written(&|out| encode_headers(out, 1, &some));
+    assert_eq!(room, length, "HEADERS");
+}
+
 /// What logs and errors show of a head; flags are put together bit by bit.
 #[test]
 fn kinds_and_flags_show_what_they_are() {

@@ -5,11 +5,13 @@
 //! - `vectors`: the files in docs/vectors, read and written.
 //! - `splitting`: frames that come in pieces.
 //! - `refusing`: frames that no correct peer sends.
+//! - `hellos`: what HELLO may say.
 //! - `blocks`: header blocks and names within their limits and beyond.
 //! - `memory`: what a decoder holds.
 
 mod blocks;
 mod frames;
+mod hellos;
 mod memory;
 mod refusing;
 mod splitting;

@@ -46,6 +46,61 @@ fn reserved_bits_are_refused_for_every_kind() {
     }
 }
 
+/// The bits that are refused are named, and no others.
+#[test]
+fn reserved_bits_are_named() {
+    let named = |flags: u8, zero: u16| match first(&head(Kind::MESSAGE, flags, zero, 8)) {
+        Err(FrameError::ReservedBits { kind: Kind::MESSAGE, flags, zero }) => (flags, zero),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((named(0x05, 0), named(0x01, 0x100), named(0xff, 1)), ((0x04, 0), (0, 0x100), (0xfc, 1)));
+}
+
+/// A frame of a call has its id, a frame of the connection has none.
+#[test]
+fn call_ids_are_where_they_belong() {
+    for kind in (0x01..=0x0b).map(Kind) {
+        let of_connection = matches!(kind, Kind::HELLO | Kind::PING | Kind::PONG | Kind::GOAWAY);
+        for call in [0, 1, u64::MAX] {
+            let mut out = BytesMut::new();
+            Head::new(kind, Flags::NONE, call, 8).encode(&mut out);
+            let refused = (of_connection == (call != 0)).then_some(FrameError::CallId { kind, call });
+            assert_eq!(first(&out).err(), refused, "{kind} of {call}");
+        }
+    }
+}
+
+/// Threat A6: a chunk with MORE has 256 bytes, behind an OPEN's fields as well; a message without it has any.
+#[test]
+fn chunks_have_at_least_256_bytes() {
+    let body = |open: bool, length: usize| {
+        // An OPEN of the endpoint "a" to any instance, without a deadline or headers.
+        let fields: &[u8] = if open { &[&[0; 16][..], &[1, 0, 0, b'a']].concat() } else { &[] };
+        Bytes::from([fields, &vec![7; length]].concat())
+    };
+    for (kind, open) in [(Kind::MESSAGE, false), (Kind::OPEN, true)] {
+        for (flags, length, taken) in [
+            (Flags::MORE, 255, false),
+            (Flags::MORE, 256, true),
+            (Flags::MORE, 257, true),
+            (Flags::NONE, 0, true),
+            (Flags::NONE, 256, true),
+            (Flags::END, 255, true),
+            (Flags::END.with(Flags::MORE), 256, false),
+        ] {
+            let body = body(open, length);
+            let head = Head::new(kind, flags, 1, u32::try_from(body.len()).expect("short"));
+            let read = Frame::parse(head, &body, &FrameLimits::default());
+            assert_eq!(read.is_ok(), taken, "{kind} {flags:?} with {length} bytes: {read:?}");
+        }
+    }
+    for (length, taken) in [(0, true), (1, false)] {
+        let body = body(true, length);
+        let head = Head::new(Kind::OPEN, Flags::NO_MESSAGE, 1, u32::try_from(body.len()).expect("short"));
+        assert_eq!(Frame::parse(head, &body, &FrameLimits::default()).is_ok(), taken, "{length} bytes and NO_MESSAGE");
+    }
+}
+
 /// Threat A9: unknown kinds are refused below 0x80 and skipped from there on.
 #[test]
 fn unknown_kinds_are_refused_or_skipped() {

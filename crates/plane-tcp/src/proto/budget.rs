@@ -71,4 +71,27 @@ mod tests {
         let much_later = start + Duration::from_secs(3600);
         assert!(budget.spend(much_later) && budget.spend(much_later) && !budget.spend(much_later));
     }
+
+    /// One who asks more often than tokens come back must not keep them from coming back.
+    #[test]
+    fn to_ask_in_vain_costs_nothing() {
+        let start = Instant::now();
+        let mut budget = Budget::new(Rate { at_once: 1, per_second: 10 }, start);
+        assert!(budget.spend(start));
+        let asks = (1..=20).map(|asks| start + asks * Duration::from_millis(30));
+        assert_eq!(asks.filter(|now| budget.spend(*now)).count(), 5, "one after 120 ms each, in 600 ms");
+    }
+
+    /// What is granted counts beside the reserve; what is earned fills the reserve up and no more.
+    #[test]
+    fn grants_go_beyond_the_reserve_and_honest_work_does_not() {
+        let start = Instant::now();
+        let spent = |grant: u32, earn: u32| {
+            let mut budget = Budget::new(Rate { at_once: 2, per_second: 10 }, start);
+            budget.grant(grant);
+            (0..earn).for_each(|_| budget.earn());
+            (0..10).filter(|_| budget.spend(start)).count()
+        };
+        assert_eq!((spent(0, 0), spent(0, 3), spent(3, 0), spent(3, 3)), (2, 2, 5, 5));
+    }
 }

@@ -155,6 +155,59 @@ mod tests {
         assert!(batch.segments.iter().any(|segment| segment.as_ptr() == large.as_ptr()));
     }
 
+    /// Up to 4 KiB a payload is copied beside its head.
+    #[test]
+    fn only_small_payloads_are_copied() {
+        for (length, segments) in [(4096, 1), (4097, 2)] {
+            let mut outbox = Outbox::default();
+            push(&mut outbox, b"a", vec![7; length].into());
+            let mut batch = Batch::default();
+            outbox.take(&mut batch);
+            assert_eq!((batch.segments.len(), bytes(&batch).len()), (segments, 1 + length));
+        }
+    }
+
+    #[test]
+    fn control_frames_outlive_messages() {
+        let mut outbox = Outbox::default();
+        assert!(outbox.is_empty());
+        push(&mut outbox, b"a", Bytes::from(vec![7; 5000]));
+        push(&mut outbox, b"b", Bytes::new());
+        assert_eq!((outbox.staged(), outbox.is_empty()), (5002, false));
+        outbox.drop_messages();
+        assert_eq!((outbox.staged(), outbox.is_empty()), (0, true));
+        outbox.control().extend_from_slice(b"!");
+        assert_eq!((outbox.staged(), outbox.is_empty()), (0, false));
+        let mut batch = Batch::default();
+        outbox.take(&mut batch);
+        assert_eq!((bytes(&batch), outbox.is_empty()), (b"!".to_vec(), true));
+        outbox.take(&mut batch);
+        assert_eq!(batch.segments.len(), 1, "nothing is left");
+    }
+
+    /// However many segments there are, the socket is given 64 at once, and what it took is counted over all batches.
+    #[test]
+    fn many_segments_go_out_in_turns() {
+        let mut batch = Batch::default();
+        for _ in 0..2 {
+            let mut outbox = Outbox::default();
+            for _ in 0..50 {
+                push(&mut outbox, b"a", Bytes::from(vec![7; 5000]));
+            }
+            outbox.take(&mut batch);
+            let mut turns = Vec::new();
+            while !batch.is_empty() {
+                let taken = batch.write_with(|slices| {
+                    turns.push(slices.len());
+                    Ok::<_, ()>(slices.iter().map(|slice| slice.len()).sum())
+                });
+                batch.advance(taken.unwrap());
+            }
+            assert_eq!(turns, [64, 36]);
+        }
+        assert_eq!(batch.written(), 2 * 250_050);
+    }
+
     /// Case A5: short writes at every boundary.
     #[test]
     fn short_writes_lose_nothing() {

@@ -268,6 +268,100 @@ mod tests {
         assert_eq!(receiving.count(), 1001);
     }
 
+    /// Exactly half of the window is enough, a byte less is not.
+    #[test]
+    fn half_a_window_is_given_back() {
+        for (read, back) in [(499, None), (500, Some(500)), (501, Some(501))] {
+            let mut receiving = Receiving::new(1000);
+            receiving.push(bytes(read - MESSAGE_COST), false, MAX).unwrap();
+            receiving.pop().unwrap();
+            assert_eq!(receiving.repay(), back);
+        }
+    }
+
+    /// What is given back can be sent again, to the byte.
+    #[test]
+    fn credit_that_came_back_can_be_used() {
+        let mut receiving = Receiving::new(1000);
+        receiving.push(bytes(600), false, MAX).unwrap();
+        receiving.pop().unwrap();
+        assert!(receiving.repay().is_some());
+        receiving.push(bytes(1000 - MESSAGE_COST), false, MAX).unwrap();
+        assert_eq!(receiving.waste(&bytes(0)), Err(ReceiveError::Credit));
+    }
+
+    /// What is wasted is spent and never comes back.
+    #[test]
+    fn what_is_wasted_is_bounded_by_the_credit() {
+        let mut receiving = Receiving::new(1000);
+        assert_eq!(receiving.waste(&bytes(1000 - 2 * MESSAGE_COST)), Ok(()));
+        assert_eq!(receiving.waste(&bytes(0)), Ok(()));
+        assert_eq!((receiving.waste(&bytes(0)), receiving.repay()), (Err(ReceiveError::Credit), None));
+    }
+
+    /// All chunks behind an unread message count, whether it is read, dropped or completed meanwhile.
+    #[test]
+    fn chunks_that_wait_give_their_credit_back_once() {
+        let begun = || {
+            let mut receiving = Receiving::new(1000);
+            receiving.push(bytes(10), false, MAX).unwrap();
+            receiving.push(bytes(300), true, MAX).unwrap();
+            receiving.push(bytes(301), true, MAX).unwrap();
+            receiving
+        };
+        let spent = 10 + 300 + 301 + 3 * MESSAGE_COST;
+        let mut read = begun();
+        read.pop().unwrap();
+        assert_eq!((read.repay(), read.repay()), (Some(spent), None));
+        let mut dropped = begun();
+        dropped.discard();
+        dropped.discard();
+        assert_eq!((dropped.repay(), dropped.repay()), (Some(spent), None));
+        let mut completed = begun();
+        completed.push(bytes(7), false, MAX).unwrap();
+        assert_eq!(
+            completed.account(),
+            (u64::from(spent + 7 + MESSAGE_COST), 1000 - u64::from(spent + 7 + MESSAGE_COST))
+        );
+        assert_eq!(completed.pop().map(|message| message.len()), Some(10));
+        assert_eq!(completed.repay(), None);
+        assert_eq!(completed.pop().map(|message| message.len()), Some(300 + 301 + 7));
+        assert_eq!(completed.repay(), Some(spent + 7 + MESSAGE_COST));
+    }
+
+    #[test]
+    fn an_end_has_the_count_of_whole_messages() {
+        let mut receiving = Receiving::new(1000);
+        assert!(!receiving.is_readable());
+        assert_eq!((receiving.check_end(0), receiving.check_end(1)), (Ok(true), Ok(false)));
+        receiving.push(bytes(1), false, MAX).unwrap();
+        assert!(receiving.is_readable());
+        assert_eq!((receiving.check_end(0), receiving.check_end(1), receiving.count()), (Ok(false), Ok(true), 1));
+        receiving.push(bytes(1), true, MAX).unwrap();
+        assert!(receiving.check_end(1).is_err(), "in the middle of a message");
+        receiving.discard();
+        receiving.push(bytes(1), true, MAX).unwrap();
+        assert_eq!(receiving.count(), 1);
+        receiving.push(bytes(1), false, MAX).unwrap();
+        assert_eq!(receiving.count(), 2);
+    }
+
+    /// Small messages are copied out of their buffer, larger ones fill it well enough.
+    #[test]
+    fn only_small_messages_of_a_lagging_reader_are_copied() {
+        for (length, copied) in [(COPY_UP_TO, true), (COPY_UP_TO + 1, false)] {
+            let mut receiving = Receiving::new(1 << 20);
+            for _ in 0..COPY_BEYOND {
+                receiving.push(bytes(0), false, MAX).unwrap();
+            }
+            let message = Bytes::from(vec![3; length]);
+            receiving.push(message.clone(), false, MAX).unwrap();
+            let kept = &receiving.unread.back().unwrap().message;
+            assert_eq!((kept, kept.as_ptr() != message.as_ptr()), (&message, copied), "{length} bytes");
+        }
+        assert_eq!(COPY_UP_TO, 8192);
+    }
+
     #[test]
     fn a_lagging_reader_does_not_pin_read_buffers() {
         let mut receiving = Receiving::new(1 << 20);

@@ -195,6 +195,80 @@ mod tests {
         assert!(sending.is_finished() && sending.next_end().is_some());
     }
 
+    /// A message is taken while there is credit for a byte of it.
+    #[test]
+    fn a_message_waits_for_credit_for_a_byte_of_it() {
+        assert!(!Sending::new(MESSAGE_COST).is_ready());
+        let mut sending = Sending::new(MESSAGE_COST + 1);
+        assert!(sending.is_ready());
+        sending.push(vec![0; 2].into(), false);
+        assert!(!sending.is_ready() && sending.has_pending());
+        assert!(sending.add_credit(1000));
+        assert!(!sending.is_ready(), "one waits");
+        assert_eq!(sending.next_chunk(4000).map(|(chunk, _)| chunk.len()), Some(2));
+        assert!(sending.is_ready() && !sending.has_pending());
+    }
+
+    /// A chunk that is not the last has 256 bytes or waits; the last has what is left.
+    #[test]
+    fn a_chunk_is_not_smaller_than_it_may_be() {
+        let least = u32::try_from(MIN_CHUNK).unwrap();
+        for (credit, length, chunk) in [
+            (least, MIN_CHUNK + 1, Some((MIN_CHUNK, Flags::MORE))),
+            (least - 1, MIN_CHUNK + 1, None),
+            (least - 1, MIN_CHUNK, None),
+            (least, MIN_CHUNK, Some((MIN_CHUNK, Flags::NONE))),
+            (3, 3, Some((3, Flags::NONE))),
+            (2, 3, None),
+            (0, 0, Some((0, Flags::NONE))),
+        ] {
+            let mut sending = Sending::new(MESSAGE_COST + credit);
+            sending.push(vec![0; length].into(), false);
+            assert_eq!(sending.has_work(), chunk.is_some(), "{length} bytes with a credit of {credit}");
+            let found = sending.next_chunk(4000).map(|(chunk, flags)| (chunk.len(), flags));
+            assert_eq!(found, chunk, "{length} bytes with a credit of {credit}");
+        }
+    }
+
+    /// Credit is spent to the byte.
+    #[test]
+    fn each_message_costs_its_bytes_and_a_little() {
+        let mut sending = Sending::new(2 * MESSAGE_COST + 400);
+        for length in [100, 300] {
+            sending.push(vec![0; length].into(), false);
+            assert!(sending.next_chunk(4000).is_some());
+        }
+        sending.push(Bytes::new(), false);
+        assert!(sending.next_chunk(4000).is_none() && !sending.has_work());
+        assert!(sending.add_credit(MESSAGE_COST));
+        assert!(sending.has_work() && sending.next_chunk(4000).is_some());
+    }
+
+    #[test]
+    fn an_end_waits_for_nothing_but_messages() {
+        let mut sending = Sending::new(1000);
+        assert!(!sending.has_pending() && !sending.has_work() && sending.next_end().is_none());
+        for _ in 0..2 {
+            sending.push(vec![0; 1].into(), false);
+            assert!(sending.next_chunk(4000).is_some());
+        }
+        assert!(!sending.is_closed() && !sending.is_finished() && !sending.is_cut());
+        sending.finish(Ending::orderly());
+        assert!(sending.is_closed() && sending.is_finished() && sending.has_pending() && sending.has_work());
+        assert_eq!(sending.next_end().map(|(_, count)| count), Some(2));
+        assert!(!sending.has_pending() && sending.next_end().is_none(), "once");
+    }
+
+    #[test]
+    fn what_waits_is_forgotten_with_a_close() {
+        let mut sending = Sending::new(1000);
+        sending.push(vec![0; 10].into(), false);
+        sending.finish(Ending::orderly());
+        sending.close();
+        assert!(sending.is_closed() && sending.is_finished() && !sending.is_cut());
+        assert!(sending.next_chunk(4000).is_none() && sending.next_end().is_none() && !sending.has_pending());
+    }
+
     /// Threat A21: credit beyond reason.
     #[test]
     fn credit_beyond_reason_is_refused() {

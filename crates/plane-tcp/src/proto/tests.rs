@@ -1,11 +1,20 @@
 //! Two connections that exchange bytes by hand.
+//!
+//! # Layout
+//! - `answers`: what frames of the other side do with a call, and what they may not.
+//! - `limits`: what is taken at a limit and refused beyond it.
+//! - `time`: what time does, to the instant.
+
+mod answers;
+mod limits;
+mod time;
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use plane_core::frame::Decoder;
+use plane_core::frame::{Decoder, HEAD_LEN, Head, Kind};
 use plane_core::{
     Address, AdmissionLimits, Delivery, EndpointId, Endpoints, ErrorKind, Headers, InstanceId, Peer, Refusals,
     Registration, Response, handler_fn,
@@ -53,15 +62,19 @@ impl Pair {
     }
 
     fn open(&mut self, only: Option<Bytes>) -> u64 {
+        self.try_open(&Headers::new(), only).expect("there is room")
+    }
+
+    fn try_open(&mut self, headers: &Headers, only: Option<Bytes>) -> Result<u64, OpenError> {
         let opening = Opening {
             endpoint: &self.endpoint,
             instance: None,
-            headers: &Headers::new(),
+            headers,
             deadline: None,
             accept_by: self.now + ACCEPT,
             only,
         };
-        self.dialler.open(self.now, opening).expect("there is room")
+        self.dialler.open(self.now, opening)
     }
 
     /// What the dialler sent reaches the listener.
@@ -108,6 +121,26 @@ fn pass(now: Instant, from: &mut Connection, to: &mut Connection) {
     if let Some(frames) = decoder.frames().expect("correct frames") {
         to.handle(now, frames).expect("a correct peer");
     }
+}
+
+/// The frames that one side has to write, each with its call.
+fn frames(from: &mut Connection) -> Vec<(Kind, u64)> {
+    let bytes = written(from);
+    let mut rest = &bytes[..];
+    let mut frames = Vec::new();
+    while let Some(head) = Head::decode(rest) {
+        frames.push((head.kind, head.call));
+        rest = &rest[HEAD_LEN + head.length as usize..];
+    }
+    frames
+}
+
+/// These bytes come in.
+fn receive(to: &mut Connection, now: Instant, bytes: &[u8]) -> Result<(), Failure> {
+    let mut decoder = Decoder::new(ConnectionConfig::default().frame_limits(), 0);
+    decoder.extend(bytes);
+    let frames = decoder.frames()?.expect("whole frames");
+    to.handle(now, frames)
 }
 
 fn bytes(length: usize) -> Bytes {
