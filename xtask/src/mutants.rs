@@ -87,8 +87,13 @@ fn mutate(part: &Part, one_in: u32) -> Result<Found> {
     fs::create_dir_all(&out).with_context(|| format!("cannot create {}", out.display()))?;
     let mut command = cargo();
     command.args(["mutants", "--package", part.package, "--test-package", part.package, "--file", part.files]);
-    command.args(["--timeout", "120", "--shard", &format!("0/{one_in}"), "--sharding", "round-robin", "--output"]);
-    command.arg(&out).arg("--").args(part.tests);
+    // A test that takes five times as long as with unchanged code, and this long at least, does not end any more.
+    command.args(["--minimum-test-timeout", "30", "--shard", &format!("0/{one_in}"), "--sharding", "round-robin"]);
+    command.arg("--output").arg(&out).arg("--").args(part.tests);
+    // What a change made a property fail with must not be tried on the next change, which a plain run would not do.
+    command.env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1").env("PROPTEST_MAX_SHRINK_ITERS", "0");
+    // Nobody debugs these tests, and without it they are linked sooner.
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0");
     let status = command.status().with_context(|| format!("cannot start {}", shown(&command)))?;
     // 2: some were missed; 3: some ran into the time limit, which is as good as caught.
     ensure!(matches!(status.code(), Some(0 | 2 | 3)), "{} failed: {status}", shown(&command));

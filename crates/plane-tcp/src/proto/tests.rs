@@ -1,12 +1,18 @@
 //! Two connections that exchange bytes by hand.
 //!
 //! # Layout
+//! - `peer`: frames of the other side, made by hand.
 //! - `answers`: what frames of the other side do with a call, and what they may not.
-//! - `limits`: what is taken at a limit and refused beyond it.
+//! - `limits`: what this side opens and sends up to a limit.
+//! - `refusing`: what is taken of the other side up to a limit.
+//! - `ends`: how a connection ends.
 //! - `time`: what time does, to the instant.
 
 mod answers;
+mod ends;
 mod limits;
+mod peer;
+mod refusing;
 mod time;
 
 use std::sync::Arc;

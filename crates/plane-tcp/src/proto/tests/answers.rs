@@ -3,7 +3,7 @@
 use plane_core::frame::{Cancel, Flags, encode_accept, encode_cancel, encode_headers, encode_ping, encode_pong};
 use plane_core::{AbortReason, Code};
 
-use super::limits::{frame, message, told};
+use super::peer::{frame, message, told};
 use super::*;
 use crate::config::Rate;
 use crate::proto::budget::Budget;
@@ -86,7 +86,7 @@ fn answered_calls_earn_aborts() {
     let [answered, aborted] = [(); 2].map(|()| pair.open(Some(bytes(1))));
     pair.deliver();
     pair.listener.budgets.cancels = few(pair.now);
-    while pair.listener.budgets.cancels.spend(pair.now) {}
+    (0..2).for_each(|_| assert!(pair.listener.budgets.cancels.spend(pair.now)));
     pair.listener.send(answered, bytes(1), true).expect("within the limit");
     assert!(pair.listener.budgets.cancels.spend(pair.now));
     pair.listener.begin(aborted, &Headers::new());

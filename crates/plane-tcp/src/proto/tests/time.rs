@@ -2,7 +2,7 @@
 
 use plane_core::frame::encode_accept;
 
-use super::limits::frame;
+use super::peer::frame;
 use super::*;
 
 const NEVER_IDLE: Duration = Duration::from_secs(3600);
