@@ -52,7 +52,9 @@ pub(crate) fn split_url(url: &str) -> Option<(String, Credentials)> {
             Credentials::UserPassword { user: decode(user.unwrap_or_default())?, password: decode(password)? }
         }
     };
-    let is_server = matches!(address.scheme(), "nats" | "tls") && !address.host().is_empty();
+    // The library would write a character that no host has as an escape, and look that up.
+    let is_host = !address.host().is_empty() && !address.host().contains('%');
+    let is_server = matches!(address.scheme(), "nats" | "tls") && is_host;
     let mut place = address.into_inner();
     place.set_username("").ok()?;
     place.set_password(None).ok()?;
@@ -86,7 +88,7 @@ mod tests {
         ] {
             assert_eq!(split_url(url), Some((place.to_owned(), credentials)), "{url}");
         }
-        for bad in ["http://a", "nats://", "not a url", "nats://a:99999"] {
+        for bad in ["http://a", "nats://", "not a url", "nats://a:99999", "nats://a b", "nats://\u{e9}"] {
             assert_eq!(split_url(bad), None, "{bad}");
         }
         for secret in ["nats://u:hunter2@a:99999", "hunter2@", "x y:hunter2@a@b"] {

@@ -9,6 +9,7 @@ mod names;
 mod nats;
 mod problem;
 mod raw;
+mod servers;
 mod store;
 mod tcp;
 mod tls;

@@ -8,17 +8,15 @@ use super::check::{Check, SWITCH, TIMEOUT, TIMEOUTS, both, path};
 use super::names;
 use super::problem::{ConfigProblem, Findings, without_user};
 use super::raw::Raw;
+use super::servers::{SERVERS, parse_servers};
 use super::store::StoreSettings;
 use super::values::{parse_duration, parse_size, parse_switch};
 
 const MIB: usize = 1024 * 1024;
 
-const SERVERS: &str = "nats://host:port or tls://host:port, or several of them separated by commas";
 const PREFIX: &str = "one to eight tokens of A-Z a-z 0-9 _ - with dots between them";
 const SECRET: &str = "up to 4096 bytes of text without control characters";
 const LONGEST_SECRET: usize = 4096;
-/// As in the domain name system.
-const LONGEST_HOST: usize = 253;
 
 /// Settings of calls over NATS. What each does is in docs/configuration.md. Shown without secrets.
 #[derive(Clone, PartialEq, Eq)]
@@ -166,26 +164,6 @@ impl NatsSettings {
             store,
         }
     }
-}
-
-/// `host:port` is taken for `nats://host:port`, as other programs for NATS do.
-fn parse_servers(text: &str) -> Option<Vec<String>> {
-    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-    let servers: Vec<String> = entries.map(parse_server).collect::<Option<_>>()?;
-    (!servers.is_empty()).then_some(servers)
-}
-
-fn parse_server(text: &str) -> Option<String> {
-    let (scheme, rest) = text.split_once("://").unwrap_or(("nats", text));
-    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-    let (name, port) = match host.strip_prefix('[').map(|inner| inner.split_once(']')) {
-        Some(inner) => inner.map(|(name, port)| (name, port.strip_prefix(':')))?,
-        None => host.split_once(':').map_or((host, None), |(name, port)| (name, Some(port))),
-    };
-    let is_name = (1..=LONGEST_HOST).contains(&name.len())
-        && !name.contains(|c: char| c.is_whitespace() || c.is_control() || "/[]?#".contains(c));
-    let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-    (matches!(scheme, "nats" | "tls") && is_name && is_port).then(|| format!("{scheme}://{rest}"))
 }
 
 fn is_prefix(text: &str) -> bool {
