@@ -196,6 +196,11 @@ impl NatsConnection {
         self.shared.events.connects()
     }
 
+    /// How often it was made.
+    pub(crate) fn dials(&self) -> u64 {
+        *self.shared.events.connects().borrow()
+    }
+
     /// Subjects that the server does not let this side use, from now on.
     #[must_use]
     pub fn denied(&self) -> broadcast::Receiver<Arc<str>> {

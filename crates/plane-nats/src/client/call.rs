@@ -50,6 +50,8 @@ struct State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
     GoesOn,
+    /// The call had ended before.
+    Late,
     /// The call has ended here; the server has to be told why it should end there.
     Broken(Code),
 }
@@ -101,7 +103,7 @@ impl Call {
     pub(super) fn take(&self, message: Message) -> Heard {
         let mut state = self.state.lock();
         if state.is_ended {
-            return Heard::GoesOn;
+            return Heard::Late;
         }
         let heard = state.take(message);
         let wakers = state.wakers();

@@ -111,7 +111,8 @@ impl NatsClient {
             );
         };
         if !subject::is_address(at) {
-            let what = format!("{address} is not nats://prefix or the address of a server on NATS");
+            let shown = address.to_string();
+            let what = format!("{} is not nats://prefix or the address of a server on NATS", shown.escape_debug());
             return refuse(ErrorKind::InvalidArgument, what);
         }
         let config = self.connection.config();
@@ -349,7 +350,7 @@ impl RequestPlaneClient for NatsClient {
         let mut stats = self.ledger.stats();
         let is_connected = self.reader.initialized() && self.connection.health() == Health::Ready;
         stats.connections = u64::from(is_connected);
-        stats.dials = u64::from(self.reader.initialized());
+        stats.dials = self.connection.dials();
         stats
     }
 

@@ -117,8 +117,10 @@ impl Routes {
         let id = subject::call_number(token);
         let call = id.and_then(|id| self.table.lock().calls.get(&id).cloned());
         if let Some(call) = call {
-            if let (Heard::Broken(code), Some(control)) = (call.take(message), call.control()) {
-                controls.abort(&control, code);
+            match (call.take(message), call.control()) {
+                (Heard::Broken(code), Some(control)) => controls.abort(&control, code),
+                (Heard::Late, _) => _ = self.strays.fetch_add(1, Ordering::Relaxed),
+                _ => {}
             }
             return;
         }

@@ -5,5 +5,7 @@ mod calls;
 mod hostile;
 mod limits;
 mod outages;
+mod slow;
+mod subjects;
 mod uploads;
 mod world;
