@@ -17,3 +17,9 @@ mod letters;
 
 #[path = "durable/room.rs"]
 mod room;
+
+#[path = "durable/redelivery.rs"]
+mod redelivery;
+
+#[path = "durable/quorum.rs"]
+mod quorum;

@@ -27,21 +27,6 @@ fn member(name: &str, route: Option<u16>) -> Nats {
     Nats::with(NatsServerOptions { configuration, ..NatsServerOptions::default() })
 }
 
-/// Where the other members connect to. It is said after the server is ready for clients.
-async fn cluster_port(nats: &Nats) -> u16 {
-    let said = async {
-        loop {
-            let log = nats.log();
-            let mut lines = log.iter().filter(|line| line.contains("Listening for route connections on "));
-            if let Some((_, port)) = lines.next().and_then(|line| line.trim().rsplit_once(':')) {
-                return port.parse().unwrap();
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(IN_TIME, said).await.expect("it says where")
-}
-
 /// A connection that begins at the first of these servers, and knows both.
 async fn connection(first: &Nats, other: &Nats) -> NatsConnection {
     let config = NatsConfig::default().servers([first.url(), other.url()]).unwrap();
@@ -80,7 +65,8 @@ fn is_typed(error: &Error) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_move_to_the_other_server() {
     let leaving = member("leaving", None);
-    let staying = member("staying", Some(cluster_port(&leaving).await));
+    let staying =
+        member("staying", Some(tokio::time::timeout(IN_TIME, leaving.cluster_port()).await.expect("it says where")));
     let (near, far) = (connection(&leaving, &staying).await, connection(&staying, &leaving).await);
     let caller = connection(&leaving, &staying).await;
     let (one, two) = (serve(&near, 1).await, serve(&far, 2).await);

@@ -24,6 +24,15 @@ fn it_is_ready_when_made_and_gone_when_dropped() {
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
 }
 
+/// Threat E29: whichever server the tests are run with, it is one that docs/nats.md supports.
+#[test]
+fn it_is_of_a_version_that_is_supported() {
+    let line = greeting(&NatsServer::start());
+    let (_, rest) = line.split_once("\"version\":\"").unwrap();
+    let numbers: Vec<u32> = rest.split(['.', '"', '-']).map_while(|number| number.parse().ok()).collect();
+    assert!(numbers.len() == 3 && numbers >= vec![2, 10, 0], "{line}");
+}
+
 #[test]
 fn it_comes_back_at_the_same_port_after_every_kind_of_end() {
     let mut server = NatsServer::start();

@@ -3,6 +3,8 @@
 use std::net::TcpListener;
 
 use plane_core::{Address, Delivery, ErrorKind, Health, Transport};
+use plane_testkit::nats::{NatsServer, NatsServerOptions};
+use plane_testkit::{Authority, CertificateFiles};
 
 use crate::place::{Place, answer, endpoint, manager, named, soon};
 
@@ -81,4 +83,38 @@ async fn without_a_server_the_error_says_where_it_was_looked_for() {
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::Unavailable, Delivery::NotSent));
     let said = error.message();
     assert!(said.contains(&port.to_string()) && said.contains("NATS_SERVER") && !said.contains("hunter2"), "{error}");
+}
+
+/// Threat E28: TLS on one side only, or signed by an unknown authority: whoever is told to have it does not start without it,
+/// nobody is told of such a worker, and a caller's first call says why.
+#[tokio::test]
+async fn a_worker_that_needs_tls_does_not_start_without_it() {
+    let place = Place::new();
+    let (authority, other) = (Authority::new(), Authority::new());
+    let CertificateFiles { certificate, key } = authority.sign("127.0.0.1");
+    let configuration = format!("tls {{ cert_file: {certificate:?}, key_file: {key:?} }}\n");
+    let encrypted = NatsServer::with(NatsServerOptions { configuration, ..NatsServerOptions::default() });
+    let (trusted, strange) = (authority.roots(), other.roots());
+    let [trusted, strange] = [&trusted, &strange].map(|path| path.to_str().unwrap());
+    let (plain, encrypted) = (place.nats.url(), encrypted.url());
+    for (url, roots, kind, variable) in [
+        (&plain, trusted, ErrorKind::Unavailable, "NATS_TLS_REQUIRED"),
+        (&encrypted, strange, ErrorKind::Unauthenticated, "NATS_TLS_CA"),
+    ] {
+        let vars = [("NATS_SERVER", &**url), ("NATS_TLS_REQUIRED", "true"), ("NATS_TLS_CA", roots)];
+        let error = place.with("nats", &vars).serve(endpoint(), named("a")).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (kind, Delivery::NotSent), "{error:?}");
+        assert!(error.message().contains(variable), "{error}");
+    }
+    let vars = [("NATS_SERVER", &*encrypted), ("NATS_TLS_REQUIRED", "true"), ("NATS_TLS_CA", trusted)];
+    let worker = place.with("nats", &vars);
+    let service = worker.serve(endpoint(), named("a")).await.unwrap();
+    let frontend = place.with("nats", &vars);
+    let instances =
+        frontend.discovery().watch(&endpoint()).wait_for(|instances| !instances.is_empty()).await.unwrap().clone();
+    assert_eq!(instances.iter().map(|instance| instance.id).collect::<Vec<_>>(), [service.instance().id]);
+    assert_eq!(answer(&frontend.client(endpoint())).await, "a");
+    let careless = place.with("nats", &[("NATS_SERVER", &*encrypted)]);
+    let error = careless.client(endpoint()).call("x").await.unwrap_err();
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Unauthenticated, Delivery::NotSent), "{error:?}");
 }

@@ -53,8 +53,9 @@ impl Failure {
             Self::NotConnected(error) => error,
             Self::Lost => error(ErrorKind::Disconnected, sent, "the connection to NATS was lost".to_owned()),
             Self::NoResponders => {
-                let text = "nobody answers for the store on NATS: JetStream is disabled there, or the stream is gone; \
-                            enable `jetstream` in the NATS server's configuration, or set DYN_NATS_DELIVERY=core";
+                let text = "nobody answers for the store on NATS: JetStream is disabled there, the stream is gone, or too few \
+                            servers of the cluster are up; see to that, enable `jetstream` in the NATS server's \
+                            configuration, or set DYN_NATS_DELIVERY=core";
                 error(ErrorKind::Unavailable, Delivery::NotSent, text.to_owned())
             }
             Self::TimedOut(limit) => {

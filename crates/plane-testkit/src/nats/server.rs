@@ -67,6 +67,19 @@ impl NatsServer {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
+    /// Where other servers of its cluster connect to. It is said after the server is ready for clients; a server that is in
+    /// no cluster never says it.
+    pub async fn cluster_port(&self) -> u16 {
+        loop {
+            let log = self.log();
+            let mut lines = log.iter().filter(|line| line.contains("Listening for route connections on "));
+            if let Some(port) = lines.next().and_then(|line| line.trim().rsplit_once(':')?.1.parse().ok()) {
+                return port;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The last lines of its log; empty while it does not run.
     #[must_use]
     pub fn log(&self) -> Vec<String> {

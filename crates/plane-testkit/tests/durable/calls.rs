@@ -99,6 +99,11 @@ async fn what_cannot_be_stored_is_refused_by_name() {
         let error = in_time(client.call(&address, request)).await.unwrap_err();
         assert_eq!((error.kind(), error.delivery()), (kind, Delivery::NotSent), "{error}");
     }
+    // A key becomes a part of subjects (threat E11).
+    for key in ["", "a b", "*", ">", ".", "a..b", "@a", "+1", &"x".repeat(65)] {
+        let error = in_time(call_as(&client, key, "echo", "a")).await.unwrap_err();
+        assert_eq!((error.kind(), error.delivery()), (ErrorKind::InvalidArgument, Delivery::NotSent), "{key:?}");
+    }
     assert_eq!(open(&config).await.stats().await.unwrap().stored, 0);
 }
 

@@ -68,10 +68,14 @@ impl Worker {
         Self { server, registrations: Vec::new() }
     }
 
-    pub(crate) async fn with(mut self, name: &str, handler: impl Handler) -> Self {
+    pub(crate) async fn with(self, name: &str, handler: impl Handler) -> Self {
+        self.try_with(name, handler).await.unwrap()
+    }
+
+    pub(crate) async fn try_with(mut self, name: &str, handler: impl Handler) -> Result<Self, Error> {
         let id = InstanceId::new(fastrand::u64(1..)).unwrap();
-        self.registrations.push(self.server.register(endpoint(name), id, Arc::new(handler)).await.unwrap());
-        self
+        self.registrations.push(self.server.register(endpoint(name), id, Arc::new(handler)).await?);
+        Ok(self)
     }
 }
 

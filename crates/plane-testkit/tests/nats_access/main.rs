@@ -2,6 +2,8 @@
 
 mod credentials;
 
+mod inboxes;
+
 mod jwt;
 
 mod permissions;

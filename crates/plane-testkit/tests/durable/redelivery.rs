@@ -1,0 +1,62 @@
+//! Stored requests that NATS gives to servers again though they were answered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use plane_core::{Request, Response, handler_fn};
+use plane_nats::Credentials;
+use plane_testkit::nats::{NatsServer as Nats, NatsServerOptions};
+
+use crate::process::WorkerProcess;
+use crate::world::{Worker, call, client, config, in_time, open, store};
+
+/// Who says nothing else may not acknowledge anything.
+const USERS: &str = "authorization { users = [
+    { user: all, password: x }
+    { user: mute, password: x, permissions: { publish: { deny: \"$JS.ACK.>\" } } } ] }
+no_auth_user: mute\n";
+
+/// How often NATS has given requests of `work` to servers.
+async fn deliveries(nats: &Nats) -> u64 {
+    let plain = async_nats::ConnectOptions::with_user_and_password("all".to_owned(), "x".to_owned());
+    let jetstream = async_nats::jetstream::new(plain.connect(nats.url()).await.unwrap());
+    let stream = jetstream.get_stream("plane-requests=plane").await.unwrap();
+    stream.consumer_info("test=durable=work").await.unwrap().delivered.consumer_sequence
+}
+
+/// Threat E17: every acknowledgement of a request that was answered is lost, and then the server is killed. NATS gives it
+/// to servers again and again; its handler runs once.
+#[tokio::test]
+async fn a_request_whose_acknowledgement_is_lost_is_run_once() {
+    let nats = Nats::with(NatsServerOptions { configuration: USERS.to_owned(), ..NatsServerOptions::default() });
+    let credentials = Credentials::UserPassword { user: "all".to_owned(), password: "x".to_owned() };
+    let config = config(&nats, store()).credentials(credentials);
+    let mut first = WorkerProcess::start(&nats.url()).await;
+    let client = client(&config);
+    assert_eq!(in_time(call(&client, "work", "once")).await.unwrap(), "once");
+    assert_eq!(in_time(first.next()).await.unwrap(), "start once");
+    // More often than a request is tried.
+    in_time(async { while deliveries(&nats).await < 5 {} }).await;
+    assert_eq!(in_time(call(&client, "work", "next")).await.unwrap(), "next");
+    assert_eq!(in_time(first.next()).await.unwrap(), "start next");
+    first.kill();
+    let runs = Arc::new(AtomicU64::new(0));
+    let counted = handler_fn({
+        let runs = runs.clone();
+        move |request: Request, _| {
+            runs.fetch_add(1, Ordering::SeqCst);
+            async { Ok(Response::new(request.body)) }
+        }
+    });
+    let _second = Worker::start(&config).await.with("work", counted).await;
+    let store = open(&config).await;
+    in_time(async {
+        while store.stats().await.unwrap().pending > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!((runs.load(Ordering::SeqCst), store.stats().await.unwrap().dead), (0, 0));
+    assert_eq!(in_time(call(&client, "work", "new")).await.unwrap(), "new");
+    assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
