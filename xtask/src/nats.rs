@@ -67,3 +67,18 @@ pub(crate) fn server() -> Result<PathBuf> {
     let path = String::from_utf8(output.stdout).context("scripts/install-nats-server.sh printed no path")?;
     Ok(PathBuf::from(path.trim_end()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Threat E29: what is installed for tests is what docs/nats.md says the tests are run with.
+    #[test]
+    fn the_installed_server_has_its_row_in_the_documents() {
+        let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+        let script = read("scripts/install-nats-server.sh");
+        let version = script.lines().find_map(|line| line.strip_prefix("version=")).unwrap();
+        let row = format!("| {version} (what is installed for tests) | yes | yes | yes |");
+        assert!(read("docs/nats.md").contains(&row), "no row {row}");
+    }
+}
