@@ -196,7 +196,8 @@ impl Connection {
 
     /// Requests whose OPEN is staged and was not handed to the writer.
     pub(crate) fn queued(&self) -> u64 {
-        self.last_call.saturating_sub(self.sent_through) / 2
+        // Ids go up by two from 1, and 0 stands for none: the first counts as well.
+        self.last_call.saturating_sub(self.sent_through).div_ceil(2)
     }
 
     /// Opens a call. Headers were checked by the caller of this.

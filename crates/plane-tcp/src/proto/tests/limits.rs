@@ -23,7 +23,9 @@ fn calls_are_opened_up_to_the_other_sides_limit() {
 #[test]
 fn requests_wait_for_the_writer_up_to_the_queues_length() {
     let mut pair = Pair::new();
+    assert_eq!(pair.dialler.queued(), 0);
     pair.open(None);
+    assert_eq!(pair.dialler.queued(), 1, "the first counts as any other");
     pair.deliver();
     pair.dialler.settings.queue = 2;
     for queued in 0..2 {
