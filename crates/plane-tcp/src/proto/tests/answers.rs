@@ -126,6 +126,20 @@ fn all_handlers_are_told_to_end() {
     assert_eq!(pair.listener.in_flight, 0);
 }
 
+/// A stream begins with its headers, its first message or its end, whichever comes first.
+#[test]
+fn an_answer_begins_with_whatever_comes_first() {
+    let mut pair = Pair::new();
+    let [message, end] = [(); 2].map(|()| pair.open(Some(bytes(1))));
+    pair.deliver();
+    pair.listener.send(message, bytes(1), false).expect("within the limit");
+    pair.listener.finish(end, Ending::orderly());
+    pair.reply();
+    for call in [message, end] {
+        assert!(matches!(pair.begin(call), Poll::Ready(Ok((_, Begun::Stream)))));
+    }
+}
+
 /// An answer begins once.
 #[test]
 fn headers_come_before_the_answer() {

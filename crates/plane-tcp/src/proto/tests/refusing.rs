@@ -136,6 +136,7 @@ fn refused_calls_are_counted_by_their_reason() {
     decoder.extend(&opening);
     let frames = decoder.frames().expect("a correct head").expect("a whole frame");
     pair.listener.handle(pair.now, frames).expect("it ends the call alone");
+    assert_eq!(pair.listener.refusals.counts().of(Refusal::Headers), 1);
     let name = opening.len() - block_len(&headers) - 1;
     opening[name] = b'/';
     opening[HEAD_LEN - 1] = 3;
