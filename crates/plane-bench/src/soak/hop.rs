@@ -10,8 +10,7 @@ use crate::serving::HOP;
 use crate::vitals::{Series, Vitals};
 use crate::worker::Worker;
 
-/// 50 MiB in a second, each way.
-const RATE: u32 = 50;
+/// One in each call, each way.
 const BYTES: usize = 1 << 20;
 
 /// Looks at each worker, over the whole run.
@@ -25,7 +24,7 @@ pub(crate) const COLUMNS: &str = "\
 |---|---|---|---|";
 
 /// Two workers pass messages on to one another. Fails if a call fails or a worker's memory grows.
-pub(crate) async fn run(place: &Place, time: Duration) -> Result<()> {
+pub(crate) async fn run(place: &Place, rate: u32, time: Duration) -> Result<()> {
     let plane = place.plane;
     let mut workers = Vec::new();
     for number in 1..=2 {
@@ -35,7 +34,7 @@ pub(crate) async fn run(place: &Place, time: Duration) -> Result<()> {
     let manager = place.manager()?;
     let client = manager.client(HOP.parse()?);
     client.ready(READY).await?;
-    let load = Paced::start(&client, Pace { rate: RATE, bytes: BYTES, time });
+    let load = Paced::start(&client, Pace { rate, bytes: BYTES, time });
     for _ in 0..LOOKS {
         tokio::time::sleep(time / LOOKS).await;
         for (worker, series) in &mut workers {

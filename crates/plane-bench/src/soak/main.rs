@@ -65,10 +65,13 @@ enum Role {
         #[arg(long, default_value_t = 5.0)]
         minutes: f64,
     },
-    /// Pass 50 MiB in a second through a middle hop, over TCP and then over NATS; memory that grows fails the run.
+    /// Pass messages of 1 MiB through a middle hop, over TCP and then over NATS; memory that grows fails the run.
     Hop {
         #[command(flatten)]
         nats: Nats,
+        /// Calls in a second.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+        rate: u32,
         /// How long each transport is called.
         #[arg(long, default_value = "10m", value_parser = duration)]
         time: Duration,
@@ -135,10 +138,10 @@ fn main() -> ExitCode {
 async fn play(role: Role) -> Result<()> {
     match role {
         Role::Worker { drain_timeout } => serving::run(drain_timeout).await,
-        Role::Hop { nats, time } => {
+        Role::Hop { nats, rate, time } => {
             println!("{}", hop::COLUMNS);
             for plane in [Plane::Tcp, Plane::Nats] {
-                hop::run(&Place::new(plane, &nats.nats)?, time).await?;
+                hop::run(&Place::new(plane, &nats.nats)?, rate, time).await?;
             }
             Ok(())
         }
