@@ -2,6 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use percent_encoding::percent_decode_str;
+
 pub(super) const SERVERS: &str = "nats://host:port or tls://host:port, or several of them separated by commas";
 
 /// As in the domain name system, a name and a part of one.
@@ -57,21 +59,7 @@ fn is_port(text: &str) -> bool {
 
 /// A user and a password, or a token, as a URL has them: what would end them there is written as `%2F` and the like.
 fn is_user(text: &str) -> bool {
-    !text.contains(|c: char| c.is_control() || "/?#".contains(c)) && decoded(text.as_bytes()).is_some()
-}
-
-/// The text of percent escapes.
-fn decoded(text: &[u8]) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, after @ ..] = rest {
-        let digit = |index: usize| after.get(index).and_then(|byte| char::from(*byte).to_digit(16));
-        let escaped = (*first == b'%').then(|| Some(16 * digit(0)? + digit(1)?)).flatten();
-        let byte = escaped.and_then(|byte| u8::try_from(byte).ok());
-        bytes.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8(bytes).ok()
+    !text.contains(|c: char| c.is_control() || "/?#".contains(c)) && percent_decode_str(text).decode_utf8().is_ok()
 }
 
 #[cfg(test)]

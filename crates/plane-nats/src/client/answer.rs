@@ -143,7 +143,7 @@ impl Answer {
     fn poll_begin(&mut self, cx: &mut Context<'_>) -> Poll<Result<Begun, Error>> {
         if self.reads_inbox {
             // Else its own answer would wake the task that runs already, and a second thread to run it once more.
-            self.call.is_looked_at();
+            self.call.stop_waiting();
             self.shared.inbox.poll_alone(cx, &self.shared.routes, &self.shared.controls);
         }
         if let Poll::Ready(begun) = self.call.poll_begin(cx) {

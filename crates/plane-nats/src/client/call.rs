@@ -200,8 +200,8 @@ impl Call {
         }
     }
 
-    /// Its caller looks for itself now, and needs no waking until it waits again.
-    pub(super) fn is_looked_at(&self) {
+    /// Wakes its caller no more, until it waits again: it looks for itself now.
+    pub(super) fn stop_waiting(&self) {
         self.state.lock().caller.take();
     }
 

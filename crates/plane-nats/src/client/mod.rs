@@ -207,10 +207,12 @@ impl NatsClient {
             self.shared.inbox.give_back(&self.shared.routes);
         }
         // One call alone gains nothing by waiting for others.
-        let sent = match is_alone.then(|| self.connection.try_publish(&message)).flatten() {
-            Some(sent) => sent,
-            None if is_alone => Box::pin(self.connection.publish(message)).await,
-            None => self.connection.publish_with_others(message).await,
+        let sent = if !is_alone {
+            self.connection.publish_with_others(message).await
+        } else if let Some(sent) = self.connection.try_publish(&message) {
+            sent
+        } else {
+            Box::pin(self.connection.publish(message)).await
         };
         if let Err(error) = sent {
             return Err(answer.not_sent(error));

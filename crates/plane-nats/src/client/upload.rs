@@ -13,25 +13,6 @@ use crate::connection::{NatsConnection, Outbound, over_limit, over_payload};
 use crate::head;
 use crate::status::End;
 
-/// What is to be sent next.
-enum Read {
-    Message(Bytes),
-    End,
-    Failed(Error),
-    /// Nothing: the call has ended before its request.
-    Over,
-}
-
-impl From<Option<Result<Bytes, Error>>> for Read {
-    fn from(item: Option<Result<Bytes, Error>>) -> Self {
-        match item {
-            Some(Ok(message)) => Self::Message(message),
-            Some(Err(error)) => Self::Failed(error),
-            None => Self::End,
-        }
-    }
-}
-
 /// Sends the messages of a request as its server lets it, then their end. Ends with the call.
 pub(super) async fn run(connection: NatsConnection, call: Arc<Call>, mut body: Body) {
     if let Err(error) = send_all(&connection, &call, &mut body).await {
@@ -60,18 +41,16 @@ async fn send_all(connection: &NatsConnection, call: &Call, body: &mut Body) -> 
     loop {
         let item = poll_fn(|cx| {
             if call.poll_ended(cx).is_ready() {
-                return Poll::Ready(Read::Over);
+                return Poll::Ready(None);
             }
-            contain_panic(|| body.poll_message(cx))
-                .map_or_else(|panicked| Poll::Ready(Read::Failed(panicked.into())), |polled| polled.map(Read::from))
+            contain_panic(|| body.poll_message(cx)).map_or_else(
+                |panicked| Poll::Ready(Some(Err(Error::from(panicked)))),
+                |polled| polled.map(|item| Some(item.transpose())),
+            )
         });
-        let message = match item.await {
-            Read::Message(message) => message,
-            Read::End => break,
-            Read::Failed(error) => return Err(error),
-            // Nothing more, above all no end: to a handler that still reads, the rest would be all of it.
-            Read::Over => return Ok(()),
-        };
+        // Once the call has ended nothing more, above all no end: to a handler that still reads, the rest would be all of it.
+        let Some(item) = item.await else { return Ok(()) };
+        let Some(message) = item? else { break };
         check(connection, message.len())?;
         let mut rest = message;
         loop {
