@@ -1,7 +1,7 @@
 //! The connection to NATS: made when it is first needed, shared by a client and servers ([`NatsConnection`]).
 
 use std::fmt;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -11,7 +11,8 @@ use async_nats::connection::State;
 use async_nats::rustls;
 use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, ServerAddr, Subject};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{Sink, SinkExt, StreamExt};
+use parking_lot::Mutex;
 use plane_core::{Delivery, Error, ErrorKind, Health};
 use tokio::sync::{OnceCell, broadcast, watch};
 
@@ -39,8 +40,17 @@ pub struct NatsConnection {
 struct Shared {
     config: NatsConfig,
     client: OnceCell<Client>,
+    /// The same client, for what is sent without waiting: nobody waits for this one, so nobody's turn is lost.
+    sink: Mutex<Option<Client>>,
     events: Arc<Events>,
     outbox: Arc<Outbox>,
+}
+
+/// What became of a message that was to be sent without waiting.
+pub(crate) enum Tried {
+    Done(Result<(), Error>),
+    /// It would have to wait.
+    Later(Outbound),
 }
 
 impl Drop for Shared {
@@ -54,7 +64,8 @@ impl NatsConnection {
     #[must_use]
     pub fn new(config: NatsConfig) -> Self {
         let events = Arc::new(Events::new());
-        Self { shared: Arc::new(Shared { config, client: OnceCell::new(), events, outbox: Arc::default() }) }
+        let (client, sink) = Default::default();
+        Self { shared: Arc::new(Shared { config, client, sink, events, outbox: Arc::default() }) }
     }
 
     pub(crate) fn config(&self) -> &NatsConfig {
@@ -122,10 +133,11 @@ impl NatsConnection {
     /// Connects, and starts the task that hands over what leaves together. It ends with the connection.
     async fn connect_and_send(&self) -> Result<Client, Error> {
         let client = self.connect().await?;
-        let sender = client.clone();
+        *self.shared.sink.lock() = Some(client.clone());
+        let mut sender = client.clone();
         let sending = self.shared.outbox.clone().run(async move |message| {
             // Its size was looked at before; what else can fail ends the calls by itself.
-            if let Err(error) = send(&sender, message).await {
+            if let Err(error) = sender.feed(message).await {
                 tracing::debug!(%error, "a message was not sent");
             }
         });
@@ -221,10 +233,12 @@ impl NatsConnection {
     /// The message was not sent if the future is dropped.
     pub(crate) async fn publish(&self, message: Outbound) -> Result<(), Error> {
         let client = self.client().await?;
-        if !self.shared.outbox.is_idle() {
-            return self.publish_later(client, message).await;
+        // A task that has much to send gives way now and then, as it would if it had to wait.
+        tokio::task::coop::consume_budget().await;
+        match self.try_send(client, message) {
+            Tried::Done(sent) => sent,
+            Tried::Later(message) => self.publish_later(client, message).await,
         }
-        self.unless_lost(client, send(client, message)).await
     }
 
     /// The same for a task that is one of many: what they send leaves together, once all of them had their turn.
@@ -239,18 +253,28 @@ impl NatsConnection {
         self.publish_later(client, message).await
     }
 
-    /// The same if that needs no waiting; `None` if it does.
-    pub(crate) fn try_publish(&self, message: &Outbound) -> Option<Result<(), Error>> {
-        let client = self.shared.client.get().filter(|_| self.shared.outbox.is_idle())?;
-        if let Err(error) = self.check_connected(client) {
-            return if self.is_moving(client) { None } else { Some(Err(error)) };
+    /// The same if that needs no waiting.
+    pub(crate) fn try_publish(&self, message: Outbound) -> Tried {
+        let Some(client) = self.shared.client.get() else { return Tried::Later(message) };
+        match self.check_connected(client) {
+            Ok(()) => self.try_send(client, message),
+            Err(_) if self.is_moving(client) => Tried::Later(message),
+            Err(error) => Tried::Done(Err(error)),
         }
-        // A budget that is used up is no reason to wait: whoever reads messages gives way by itself.
-        let sending = pin!(tokio::task::unconstrained(send(client, message.clone())));
-        match sending.poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(sent) => Some(sent.map_err(|error| unsent(client, error))),
-            Poll::Pending => None,
-        }
+    }
+
+    fn try_send(&self, client: &Client, message: Outbound) -> Tried {
+        let mut sink = self.shared.sink.lock();
+        let Some(sink) = sink.as_mut().filter(|_| self.shared.outbox.is_idle()) else { return Tried::Later(message) };
+        let mut sink = Pin::new(sink);
+        // With nothing to wake it keeps one place of many in the queue of those who wait, until it is asked again.
+        // Neither is a budget that is used up a reason to wait: whoever reads messages gives way by itself.
+        let ready = tokio::task::unconstrained(std::future::poll_fn(|cx| sink.as_mut().poll_ready(cx)));
+        let sent = match pin!(ready).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => return Tried::Later(message),
+            Poll::Ready(ready) => ready.and_then(|()| sink.start_send(message)),
+        };
+        Tried::Done(sent.map_err(|error| unsent(client, error)))
     }
 
     async fn publish_later(&self, client: &Client, message: Outbound) -> Result<(), Error> {
@@ -259,34 +283,19 @@ impl NatsConnection {
         if headers + message.payload.len() > limit {
             return Err(over_payload(limit));
         }
-        self.unless_lost(client, async {
-            self.shared.outbox.push(message).await;
-            Ok(())
-        })
-        .await
-    }
-
-    async fn unless_lost(
-        &self,
-        client: &Client,
-        sending: impl Future<Output = Result<(), PublishError>>,
-    ) -> Result<(), Error> {
-        let mut sending = pin!(sending);
+        let mut pushing = pin!(self.shared.outbox.push(message));
         // Nearly always there is room at once; only then is it worth listening for the loss of the connection.
-        let sent = match std::future::poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
-            Poll::Ready(sent) => sent,
-            Poll::Pending => {
-                let mut losses = self.losses();
-                tokio::select! {
-                    sent = sending => sent,
-                    _ = losses.changed() => {
-                        let what = "the connection to NATS was lost before the message was sent";
-                        return Err(Error::new(ErrorKind::Unavailable, Delivery::NotSent, what));
-                    }
+        if std::future::poll_fn(|cx| Poll::Ready(pushing.as_mut().poll(cx))).await.is_pending() {
+            let mut losses = self.losses();
+            tokio::select! {
+                () = pushing => {}
+                _ = losses.changed() => {
+                    let what = "the connection to NATS was lost before the message was sent";
+                    return Err(Error::new(ErrorKind::Unavailable, Delivery::NotSent, what));
                 }
             }
-        };
-        sent.map_err(|error| unsent(client, error))
+        }
+        Ok(())
     }
 
     /// Sends a message to itself on a subject of its own, and waits until it comes: what NATS sent before has come too.
@@ -349,16 +358,6 @@ pub(crate) fn over_limit(bytes: usize, limit: usize) -> Error {
         "a message of {bytes} bytes is over the limit of {limit} bytes (DYN_NATS_MAX_MESSAGE_SIZE); use TCP for larger ones"
     );
     Error::new(ErrorKind::MessageTooLarge, Delivery::NotSent, what)
-}
-
-async fn send(client: &Client, message: Outbound) -> Result<(), PublishError> {
-    let Outbound { subject, reply, headers, payload } = message;
-    match (reply, headers) {
-        (None, None) => client.publish(subject, payload).await,
-        (None, Some(headers)) => client.publish_with_headers(subject, headers, payload).await,
-        (Some(reply), None) => client.publish_with_reply(subject, reply, payload).await,
-        (Some(reply), Some(headers)) => client.publish_with_reply_and_headers(subject, reply, headers, payload).await,
-    }
 }
 
 /// The client library does not say which file it cannot read.

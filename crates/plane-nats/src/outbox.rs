@@ -6,19 +6,10 @@
 
 use std::sync::Arc;
 
-use async_nats::{HeaderMap, Subject};
-use bytes::Bytes;
+/// A message on its way out.
+pub(crate) use async_nats::message::OutboundMessage as Outbound;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-
-/// A message on its way out.
-#[derive(Debug, Clone)]
-pub(crate) struct Outbound {
-    pub(crate) subject: Subject,
-    pub(crate) reply: Option<Subject>,
-    pub(crate) headers: Option<HeaderMap>,
-    pub(crate) payload: Bytes,
-}
 
 /// How many messages wait at most, beside what the connection itself holds.
 const MAX_MESSAGES: usize = 1_024;

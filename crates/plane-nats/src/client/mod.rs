@@ -44,7 +44,7 @@ use self::answer::{Answer, Shared};
 use self::call::Call;
 use self::inbox::Inbox;
 use self::routes::Routes;
-use crate::connection::{NatsConnection, Outbound, over_limit, over_payload};
+use crate::connection::{NatsConnection, Outbound, Tried, over_limit, over_payload};
 use crate::durable::Store;
 use crate::flow::{DEFAULT_CREDIT, Incoming};
 use crate::secret::secret_token;
@@ -185,7 +185,7 @@ impl NatsClient {
         let control = subject::is_server_address(at).then(control);
         let config = self.connection.config();
         let incoming = Incoming::new(config.credit, self.connection.max_payload(), config.max_message);
-        let call = Arc::new(Call::new(id, subject.clone(), control, incoming, config.headers));
+        let call = Arc::new(Call::new(id, subject, control, incoming, config.headers));
         let is_alone = match self.shared.routes.insert(&call) {
             Ok(is_alone) => is_alone,
             Err(error) => return failed(count, error),
@@ -198,8 +198,8 @@ impl NatsClient {
             Ok(parts) => parts,
             Err(error) => return Err(answer.not_sent(error)),
         };
-        let (reply, headers) =
-            (Some(subject::inbox(&self.inbox, id).into()), Some(wire).filter(|wire| !wire.is_empty()));
+        let headers = Some(wire).filter(|wire| !wire.is_empty());
+        let (subject, reply) = (answer.call().subject.clone(), Some(subject::inbox(&self.inbox, id).into()));
         let message = Outbound { subject, reply, headers, payload };
         if is_alone && rest.is_none() {
             answer.reads_inbox();
@@ -209,10 +209,11 @@ impl NatsClient {
         // One call alone gains nothing by waiting for others.
         let sent = if !is_alone {
             self.connection.publish_with_others(message).await
-        } else if let Some(sent) = self.connection.try_publish(&message) {
-            sent
         } else {
-            Box::pin(self.connection.publish(message)).await
+            match self.connection.try_publish(message) {
+                Tried::Done(sent) => sent,
+                Tried::Later(message) => Box::pin(self.connection.publish(message)).await,
+            }
         };
         if let Err(error) = sent {
             return Err(answer.not_sent(error));

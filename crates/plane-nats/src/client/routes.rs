@@ -117,10 +117,14 @@ impl Routes {
         let id = subject::call_number(token);
         let call = id.and_then(|id| self.table.lock().calls.get(&id).cloned());
         if let Some(call) = call {
-            match (call.take(message), call.control()) {
-                (Heard::Broken(code), Some(control)) => controls.abort(&control, code),
-                (Heard::Late, _) => _ = self.strays.fetch_add(1, Ordering::Relaxed),
-                _ => {}
+            match call.take(message) {
+                Heard::GoesOn => {}
+                Heard::Late => _ = self.strays.fetch_add(1, Ordering::Relaxed),
+                Heard::Broken(code) => {
+                    if let Some(control) = call.control() {
+                        controls.abort(&control, code);
+                    }
+                }
             }
             return;
         }

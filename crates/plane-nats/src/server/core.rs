@@ -3,26 +3,27 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_nats::{HeaderMap, Message, StatusCode, Subject};
+use async_nats::{Message, StatusCode, Subject};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use plane_core::{
-    Admitted, Body, CallInfo, Canceller, Code, Context, Delivery, Endpoints, Error, ErrorKind, HeaderLimits,
-    InstanceId, Peer, Refusal, Request, Status, check_token,
+    Admitted, Body, CallInfo, Canceller, Code, Context, Delivery, Endpoints, Error, ErrorKind, InstanceId, Peer,
+    Request, Status,
 };
 use rustc_hash::FxHashMap;
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::answer::{Running, Work, deadline_after};
+use super::answer::{Running, Work};
+use super::asked::{Asked, Kind};
 use super::call::Call;
 use super::callers::Callers;
 use super::calls::Calls;
 use super::quick;
 use crate::connection::{NatsConnection, Outbound};
 use crate::controls::Controls;
-use crate::flow::{DEFAULT_CREDIT, Incoming};
-use crate::head;
+use crate::flow::Incoming;
 use crate::secret::secret_token;
 use crate::status::End;
 use crate::subject::{self, Addressed};
@@ -110,7 +111,7 @@ impl Core {
         let (heard, hearing) = oneshot::channel();
         self.probes.lock().insert(nonce, heard);
         let subject = subject::probe(&self.address, nonce).into();
-        let probe = Outbound { subject, reply: None, headers: None, payload: bytes::Bytes::new() };
+        let probe = Outbound { subject, reply: None, headers: None, payload: Bytes::new() };
         let limit = self.connection.config().request_timeout;
         let heard = async {
             self.connection.publish(probe).await?;
@@ -205,23 +206,14 @@ impl Core {
             tracing::debug!(endpoint, "a request without a reply subject");
             return Ok(());
         };
-        let no_headers = HeaderMap::new();
-        let headers = message.headers.as_ref().unwrap_or(&no_headers);
-        self.check(headers)?;
-        let admitted = self.endpoints.admit(endpoint, instance, &self.peer)?;
-        let behind = self.caller_behind(reply);
-        self.start(admitted, behind.as_ref().unwrap_or(reply), headers, message.payload.clone())
-    }
-
-    /// What a request may bring, before it is taken on.
-    fn check(&self, headers: &HeaderMap) -> Result<(), Status> {
-        let note = |refusal, status: Status| {
+        let asked = Asked::read(message.headers.as_ref(), self.connection.config().headers);
+        let asked = asked.map_err(|(refusal, status)| {
             self.endpoints.refuse(refusal, &self.peer, &status);
             status
-        };
-        check_version(headers).map_err(|status| note(Refusal::InvalidCall, status))?;
-        given_id(headers).map_err(|status| note(Refusal::InvalidCall, status))?;
-        check_headers(headers, self.connection.config().headers).map_err(|status| note(Refusal::Headers, status))
+        })?;
+        let admitted = self.endpoints.admit(endpoint, instance, &self.peer)?;
+        let behind = self.caller_behind(reply);
+        self.start(admitted, behind.as_ref().unwrap_or(reply), asked, message.payload.clone())
     }
 
     /// Gives a call that came to a subject shared with other servers back to NATS, for another one. The subscription
@@ -256,35 +248,30 @@ impl Core {
         });
     }
 
-    fn start(
-        &self,
-        admitted: Admitted,
-        reply: &Subject,
-        headers: &HeaderMap,
-        payload: bytes::Bytes,
-    ) -> Result<(), Status> {
-        let given = given_id(headers)?;
-        let (context, canceller) = self.context(&admitted, headers);
-        let kind = headers.get(head::BODY).map(async_nats::HeaderValue::as_str);
-        let streams = kind == Some(head::BODY_STREAM);
-        let mut request = Request::new(context.endpoint().clone(), payload);
-        request.instance = Some(context.instance());
-        request.headers = head::application(headers);
-        request.deadline = context.deadline();
-        if kind == Some(head::BODY_NONE) {
-            request.body = Body::empty();
-        }
-        if given.is_none() && !streams && quick::is_trusted(&admitted, &context) {
+    fn start(&self, admitted: Admitted, reply: &Subject, asked: Asked<'_>, payload: Bytes) -> Result<(), Status> {
+        let Asked { id, headers, deadline, credit, body } = asked;
+        let instance = admitted.instance();
+        let (context, canceller) = Context::new(CallInfo {
+            endpoint: instance.endpoint.clone(),
+            instance: instance.id,
+            peer: self.peer.clone(),
+            deadline,
+        });
+        let streams = body == Kind::Stream;
+        let body = if body == Kind::None { Body::empty() } else { payload.into() };
+        let (endpoint, instance) = (context.endpoint().clone(), Some(context.instance()));
+        let mut request = Request { endpoint, instance, headers, deadline, body };
+        if id.is_none() && !streams && quick::is_trusted(&admitted, &context) {
             let parts = (context.clone(), &canceller);
             let Some((admitted, left)) = quick::answer(&self.connection, reply, admitted, request, parts) else {
                 return Ok(());
             };
-            let call = self.call(reply, headers, canceller, None);
+            let call = self.call(reply, id, canceller, credit, None);
             let running = self.enter(admitted, call, context, streams)?;
             tokio::spawn(running.run(Work::Started(left)));
             return Ok(());
         }
-        let call = self.call(reply, headers, canceller, streams.then(|| self.incoming()));
+        let call = self.call(reply, id, canceller, credit, streams.then(|| self.incoming()));
         let running = self.enter(admitted, call, context, streams)?;
         if streams {
             request.body = running.call.request_body(&self.controls);
@@ -293,28 +280,24 @@ impl Core {
         Ok(())
     }
 
-    fn context(&self, admitted: &Admitted, headers: &HeaderMap) -> (Context, Canceller) {
-        let instance = admitted.instance();
-        Context::new(CallInfo {
-            endpoint: instance.endpoint.clone(),
-            instance: instance.id,
-            peer: self.peer.clone(),
-            deadline: head::number(headers, head::TIMEOUT).and_then(deadline_after),
-        })
-    }
-
     fn incoming(&self) -> Incoming {
         let config = self.connection.config();
         Incoming::new(config.credit, self.connection.max_payload(), config.max_message)
     }
 
     /// A call under the id that it is given, or else one that is not taken.
-    fn call(&self, reply: &Subject, headers: &HeaderMap, canceller: Canceller, incoming: Option<Incoming>) -> Call {
-        let given = headers.get(head::REQUEST_ID).map(|id| id.as_str().to_owned());
-        let known = given.or_else(|| subject::request_id_of(reply).filter(|id| !self.calls.has(id)));
+    fn call(
+        &self,
+        reply: &Subject,
+        given: Option<&str>,
+        canceller: Canceller,
+        credit: u32,
+        incoming: Option<Incoming>,
+    ) -> Call {
+        let known = given.map(str::to_owned);
+        let known = known.or_else(|| subject::request_id_of(reply).filter(|id| !self.calls.has(id)));
         let id = known.unwrap_or_else(secret_token);
         let control = subject::control(&self.address, &id).into();
-        let credit = head::number(headers, head::CREDIT).unwrap_or(DEFAULT_CREDIT);
         Call::new(reply.clone(), control, canceller, credit, incoming)
     }
 
@@ -353,28 +336,4 @@ impl Core {
         let _ = tokio::time::timeout(at_most, said).await;
         self.connection.flush(at_most).await;
     }
-}
-
-/// Whether this side speaks what a request is written in.
-pub(super) fn check_version(headers: &HeaderMap) -> Result<(), Status> {
-    match headers.get(head::VERSION).map(async_nats::HeaderValue::as_str) {
-        None | Some(head::CURRENT) => Ok(()),
-        Some(other) => {
-            let other: String = other.chars().take(16).collect();
-            let what = format!("this server speaks version {} of docs/nats.md, not {other}", head::CURRENT);
-            Err(Status::new(Code::UNIMPLEMENTED, what))
-        }
-    }
-}
-
-/// Whether a request brings no more headers than this side takes.
-pub(super) fn check_headers(headers: &HeaderMap, limits: HeaderLimits) -> Result<(), Status> {
-    head::check_limits(headers, limits).map_err(|error| Status::new(Code::HEADERS_TOO_LARGE, error.to_string()))
-}
-
-/// What the caller says that the call is known as.
-fn given_id(headers: &HeaderMap) -> Result<Option<&str>, Status> {
-    let Some(id) = headers.get(head::REQUEST_ID).map(async_nats::HeaderValue::as_str) else { return Ok(None) };
-    check_token(id).map_err(|error| Status::invalid_argument(format!("Plane-Request-Id: {error}")))?;
-    Ok(Some(id))
 }

@@ -6,6 +6,7 @@
 //! - `stored`: what becomes of a stored request.
 //! - `saying`: what is said of a call before its end.
 //! - `clock`: what keeps time for a call.
+//! - `asked`: what the headers of a request say.
 //! - `quick`: answers that are there at once.
 //! - `answer`: the way of an answer to its caller.
 //! - `core`: takes in what comes, and takes calls on.
@@ -25,6 +26,8 @@ mod stored;
 mod saying;
 
 mod clock;
+
+mod asked;
 
 mod quick;
 

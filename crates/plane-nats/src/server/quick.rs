@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use async_nats::Subject;
 use plane_core::{Admitted, BoxFuture, Canceller, Context, Outcome, Request, Response, Status, contain_panic};
 
-use crate::connection::{NatsConnection, Outbound};
+use crate::connection::{NatsConnection, Outbound, Tried};
 use crate::head;
 
 /// A handler that was started, or what it answered.
@@ -76,9 +76,9 @@ fn send(connection: &NatsConnection, reply: &Subject, response: Response) -> Opt
         Err(body) => return Some(Ok(Response { headers, body })),
     };
     let message = Outbound { subject: reply.clone(), reply: None, headers: None, payload };
-    match connection.try_publish(&message) {
-        Some(Ok(())) => None,
-        Some(Err(error)) => Some(Err(error.into())),
-        None => Some(Ok(Response::new(message.payload))),
+    match connection.try_publish(message) {
+        Tried::Done(Ok(())) => None,
+        Tried::Done(Err(error)) => Some(Err(error.into())),
+        Tried::Later(message) => Some(Ok(Response::new(message.payload))),
     }
 }

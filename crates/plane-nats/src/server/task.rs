@@ -9,8 +9,9 @@ use bytes::Bytes;
 use plane_core::{AbortReason, Admitted, Body, CallInfo, Code, Context, Outcome, Request, Status};
 
 use super::answer::{Running, Work};
+use super::asked::{check_headers, check_version};
 use super::call::Call;
-use super::core::{Parts, check_headers, check_version};
+use super::core::Parts;
 use super::stored::{Stored, Verdict};
 use crate::connection::{NatsConnection, Outbound};
 use crate::durable::{Delivered, Word, say};
