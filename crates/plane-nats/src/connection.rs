@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::client::{PublishError, PublishErrorKind};
 use async_nats::connection::State;
@@ -22,14 +22,10 @@ use crate::events::Events;
 use crate::head;
 pub(crate) use crate::outbox::Outbound;
 use crate::outbox::Outbox;
+use crate::reconnect::Pauses;
 
 /// Messages of one subscription that wait to be taken in. It costs nothing until they come.
 const SUBSCRIPTION_CAPACITY: usize = 1 << 20;
-
-/// Reconnecting starts at this delay and doubles it, up to [`MAX_RECONNECT_DELAY`].
-const RECONNECT_DELAY: Duration = Duration::from_millis(50);
-
-const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(5);
 
 /// A connection to NATS that is made when it is first needed, and made again whenever it is lost. Clones are the same.
 #[derive(Clone)]
@@ -171,7 +167,7 @@ impl NatsConnection {
 
     fn options(&self) -> ConnectOptions {
         let config = &self.shared.config;
-        let events = self.shared.events.clone();
+        let (events, pauses) = (self.shared.events.clone(), Pauses::default());
         let mut options = ConnectOptions::new()
             .name("plane")
             // Whatever is asked of NATS itself is answered there as well: a user may be allowed nothing else.
@@ -182,7 +178,7 @@ impl NatsConnection {
             // Three of them unanswered make a lost connection: a frozen server is found about as fast as a dead peer.
             .ping_interval(config.keepalive_interval / 2)
             .max_reconnects(None)
-            .reconnect_delay_callback(reconnect_delay)
+            .reconnect_delay_callback(move |attempt| pauses.before(attempt, Instant::now()))
             .event_callback(move |event| {
                 events.note(&event);
                 std::future::ready(())
@@ -433,13 +429,6 @@ async fn authenticate(options: ConnectOptions, credentials: &Credentials) -> Res
     })
 }
 
-/// Exponential with full jitter, so that the clients of a server that restarts do not come back all at once.
-fn reconnect_delay(attempts: usize) -> Duration {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
-    let most = RECONNECT_DELAY.saturating_mul(1 << doublings).min(MAX_RECONNECT_DELAY);
-    most.mul_f64(fastrand::f64())
-}
-
 impl fmt::Debug for NatsConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NatsConnection").field("config", &self.shared.config).finish_non_exhaustive()
@@ -449,16 +438,6 @@ impl fmt::Debug for NatsConnection {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reconnecting_waits_longer_and_never_too_long() {
-        for attempts in [0, 1, 2, 10, 1_000, usize::MAX] {
-            assert!((0..100).all(|_| reconnect_delay(attempts) <= MAX_RECONNECT_DELAY));
-        }
-        assert!((0..100).all(|_| reconnect_delay(1) <= RECONNECT_DELAY));
-        // Full jitter: not all the same.
-        assert!((0..100).any(|_| reconnect_delay(10) != reconnect_delay(10)));
-    }
 
     #[test]
     fn the_credentials_of_a_url_are_not_shown() {

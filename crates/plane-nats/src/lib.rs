@@ -12,6 +12,7 @@
 //! - `events`: what the connection tells of itself.
 //! - `pack`: small messages that travel in one payload.
 //! - `outbox`: messages that leave together.
+//! - `reconnect`: how long to wait before NATS is tried again.
 //! - `connection`: the connection to NATS, made when it is first needed.
 //! - `durable`: requests that are stored until they were answered.
 //! - `controls`: what is to be told of calls from places that cannot wait.
@@ -42,6 +43,8 @@ mod events;
 mod pack;
 
 mod outbox;
+
+mod reconnect;
 
 mod connection;
 pub use connection::NatsConnection;
