@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::nats;
 use crate::report::{load_average, machine, put};
-use crate::workspace::{cargo, output, run as run_command};
+use crate::workspace::{cargo, output, root, run as run_command};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -21,6 +21,11 @@ pub(crate) struct Args {
     /// its own for that, on a free port of the loopback interface.
     #[arg(long)]
     nats: bool,
+    /// Measure the plane beside what one would use instead, in the same rounds: bare loops, tonic, tarpc, async-nats. Both
+    /// sides of each are processes of their own. With --write, also draws docs/peers.svg or docs/peers-pinned.svg. Building
+    /// it takes minutes.
+    #[arg(long, conflicts_with_all = ["nats", "criterion"])]
+    peers: bool,
     /// Also write all medians, least and most, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -42,20 +47,73 @@ pub(crate) struct Args {
 const REPORT: &str = "docs/benchmarks.md";
 
 /// The report of each kind of run stands between two lines with its name; text around them is kept.
-fn mark(nats: bool, pinned: bool) -> &'static str {
-    match (nats, pinned) {
-        (false, false) => "unpinned",
-        (false, true) => "pinned",
-        (true, false) => "nats unpinned",
-        (true, true) => "nats pinned",
+fn mark(kind: Kind, pinned: bool) -> &'static str {
+    match (kind, pinned) {
+        (Kind::Tcp, false) => "unpinned",
+        (Kind::Tcp, true) => "pinned",
+        (Kind::Nats, false) => "nats unpinned",
+        (Kind::Nats, true) => "nats pinned",
+        (Kind::Peers, false) => "peers unpinned",
+        (Kind::Peers, true) => "peers pinned",
     }
 }
 
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Tcp,
+    Nats,
+    Peers,
+}
+
+impl Args {
+    fn kind(&self) -> Kind {
+        match (self.nats, self.peers) {
+            (_, true) => Kind::Peers,
+            (true, false) => Kind::Nats,
+            (false, false) => Kind::Tcp,
+        }
+    }
+
+    /// Where the picture of a comparison goes, from the root, and how the report calls it.
+    fn picture(&self) -> Option<&'static str> {
+        let name = if self.pin.is_some() { "peers-pinned.svg" } else { "peers.svg" };
+        (self.peers && self.write).then_some(name)
+    }
+}
+
+/// Cargo on the workspace of what the plane is compared with.
+pub(crate) fn peers(command: &str) -> Command {
+    let mut peers = cargo();
+    peers.arg(command).arg("--manifest-path").arg(root().join("crates/plane-bench/peers/Cargo.toml"));
+    peers
+}
+
+/// The same where it is built, from the root.
+fn build_peers(command: &str) -> Command {
+    let mut peers = peers(command);
+    peers.arg("--locked").arg("--target-dir").arg(root().join("target/peers"));
+    peers
+}
+
+/// Whether the comparison still builds without a warning, and its own tests pass.
+pub(crate) fn check_peers() -> Result<()> {
+    run_command(build_peers("clippy").args(["--all-targets", "--", "-D", "warnings"]))?;
+    run_command(&mut build_peers("test"))
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let mut run_load = cargo();
-    run_load.args(["run", "--release", "--quiet", "--package", "plane-bench", "--bin", "plane-load", "--", "run"]);
+    let mut run_load = if args.peers { build_peers("run") } else { cargo() };
+    if !args.peers {
+        run_load.args(["run", "--package", "plane-bench", "--bin", "plane-load"]);
+    }
+    run_load.args(["--release", "--quiet", "--", "run"]);
     if args.quick {
-        run_load.arg("--quick");
+        if args.peers {
+            run_load.args(["--rounds", "1", "--time", "10"])
+        } else {
+            run_load.arg("--quick")
+        };
     } else {
         run_load.args(["--rounds", &args.rounds.to_string(), "--time", &args.time.to_string()]);
     }
@@ -67,9 +125,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         run_load.arg("--json").arg(std::path::absolute(path).context("--json names no path")?);
     }
     // It runs until the end of this function.
-    let broker = args.nats.then(|| nats::NatsServer::start(args.pin)).transpose()?;
+    let broker = (args.nats || args.peers).then(|| nats::NatsServer::start(args.pin)).transpose()?;
     if let Some(broker) = &broker {
-        run_load.args(["--transport", "nats", "--nats", broker.url()]);
+        run_load.args(["--nats", broker.url()]);
+        if args.nats {
+            run_load.args(["--transport", "nats"]);
+        }
+    }
+    if let Some(picture) = args.picture() {
+        run_load.arg("--chart").arg(root().join("docs").join(picture));
     }
     let load = load_average();
     // Progress goes to standard error, which is ours; the table comes back.
@@ -89,24 +153,31 @@ fn output_with_progress(command: &mut Command) -> Result<String> {
 }
 
 fn write(args: &Args, table: &str, load: &str) -> Result<()> {
-    let nats = if args.nats { " --nats" } else { "" };
+    let kind = match args.kind() {
+        Kind::Tcp => "",
+        Kind::Nats => " --nats",
+        Kind::Peers => " --peers",
+    };
     let pin = args.pin.map(|core| format!(" --pin {core}")).unwrap_or_default();
-    let typed = format!("cargo xtask bench{nats} --write --rounds {} --time {}{pin}", args.rounds, args.time);
-    let section = format!("`{typed}`\n\n{} {load}\n\n{}", machine(args.nats)?, table.trim_end());
-    put(REPORT, mark(args.nats, args.pin.is_some()), &section)
+    let typed = format!("cargo xtask bench{kind} --write --rounds {} --time {}{pin}", args.rounds, args.time);
+    let picture = args.picture().map(|path| format!("![The table below as bars]({path})\n\n")).unwrap_or_default();
+    let machine = machine(args.kind() != Kind::Tcp)?;
+    let section = format!("`{typed}`\n\n{machine} {load}\n\n{picture}{}", table.trim_end());
+    put(REPORT, mark(args.kind(), args.pin.is_some()), &section)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::replace;
-    use crate::workspace::root;
 
     #[test]
     fn the_report_has_a_place_for_each_kind_of_run() {
         let report = std::fs::read_to_string(root().join(REPORT)).unwrap();
-        for (nats, pinned) in [(false, false), (false, true), (true, false), (true, true)] {
-            replace(&report, REPORT, mark(nats, pinned), "x").unwrap();
+        for kind in [Kind::Tcp, Kind::Nats, Kind::Peers] {
+            for pinned in [false, true] {
+                replace(&report, REPORT, mark(kind, pinned), "x").unwrap();
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::workspace::{cargo, run as run_command};
-use crate::{fuzz, test, tidy};
+use crate::{bench, fuzz, test, tidy};
 
 struct Step {
     name: &'static str,
@@ -14,11 +14,16 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     Step { name: "format", alone: "cargo fmt --all --check", run: format },
     Step { name: "lints", alone: "cargo clippy --workspace --all-targets -- -D warnings", run: lints },
     Step { name: "docs", alone: "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps", run: docs },
     Step { name: "tests", alone: "cargo xtask test", run: || test::run(&test::Args::default()) },
+    Step {
+        name: "peers",
+        alone: "cargo test --manifest-path crates/plane-bench/peers/Cargo.toml",
+        run: bench::check_peers,
+    },
     Step { name: "fuzz", alone: "cargo xtask fuzz", run: fuzz::smoke },
     Step { name: "tidy", alone: "cargo xtask tidy", run: tidy::run },
 ];
@@ -46,7 +51,8 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn format() -> Result<()> {
-    run_command(cargo().args(["fmt", "--all", "--check"])).context("`cargo fmt --all` puts it right")
+    run_command(cargo().args(["fmt", "--all", "--check"])).context("`cargo fmt --all` puts it right")?;
+    run_command(bench::peers("fmt").arg("--check")).context("`cargo fmt --manifest-path` with it puts it right")
 }
 
 fn lints() -> Result<()> {

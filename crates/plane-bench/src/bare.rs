@@ -33,7 +33,7 @@ impl BareCaller {
 
     async fn request(&self, recorder: &mut Recorder) -> Result<(), async_nats::Error> {
         let mut seen = self.exchange.begin();
-        let answer = self.client.request(self.subject.clone(), self.exchange.message.clone()).await?;
+        let answer = self.client.request(self.subject.clone(), self.exchange.message().clone()).await?;
         seen.item(answer.payload.len());
         Ok(seen.record(recorder)?)
     }
@@ -42,7 +42,7 @@ impl BareCaller {
         let mut seen = self.exchange.begin();
         let inbox = self.client.new_inbox();
         let mut items = self.client.subscribe(inbox.clone()).await?;
-        self.client.publish_with_reply(self.subject.clone(), inbox, self.exchange.message.clone()).await?;
+        self.client.publish_with_reply(self.subject.clone(), inbox, self.exchange.message().clone()).await?;
         for _ in 0..self.exchange.items() {
             let item = items.next().await.ok_or("the subscription ended before the stream")?;
             seen.item(item.payload.len());

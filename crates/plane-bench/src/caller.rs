@@ -17,8 +17,8 @@ use crate::sample::{Recorder, Way};
 pub enum DriveError {
     /// A call failed.
     Call(Error),
-    /// A call of the bare client library failed.
-    Bare(async_nats::Error),
+    /// A call of what the plane is compared with failed.
+    Bare(Box<dyn std::error::Error + Send + Sync>),
     /// A call ended well and did not bring what it should have.
     Wrong {
         /// Messages that were expected.
@@ -70,16 +70,18 @@ pub trait Caller: Send + Sync + 'static {
 
 /// One kind of call and what its answer must be.
 #[derive(Debug)]
-pub(crate) struct Exchange {
+pub struct Exchange {
     /// The endpoint that is called.
     pub(crate) name: &'static str,
-    pub(crate) message: Bytes,
+    message: Bytes,
     items: u64,
     bytes: u64,
 }
 
 impl Exchange {
-    pub(crate) fn new(shape: Shape) -> Self {
+    /// The call of this shape.
+    #[must_use]
+    pub fn new(shape: Shape) -> Self {
         let (name, message, items, bytes) = match shape {
             Shape::Unary { bytes, .. } => (ECHO, Bytes::from(vec![b'x'; bytes]), 1, bytes as u64),
             Shape::Stream { items, bytes, pace, .. } => {
@@ -91,18 +93,27 @@ impl Exchange {
     }
 
     /// A call that is made now.
-    pub(crate) fn begin(&self) -> Seen<'_> {
+    #[must_use]
+    pub fn begin(&self) -> Seen<'_> {
         Seen { exchange: self, started: Instant::now(), first: None, items: 0, bytes: 0 }
     }
 
+    /// The request.
+    #[must_use]
+    pub fn message(&self) -> &Bytes {
+        &self.message
+    }
+
     /// How many messages an answer has.
-    pub(crate) fn items(&self) -> u64 {
+    #[must_use]
+    pub fn items(&self) -> u64 {
         self.items
     }
 }
 
 /// What has come of an answer.
-pub(crate) struct Seen<'a> {
+#[derive(Debug)]
+pub struct Seen<'a> {
     exchange: &'a Exchange,
     started: Instant,
     first: Option<Duration>,
@@ -111,14 +122,18 @@ pub(crate) struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    pub(crate) fn item(&mut self, bytes: usize) {
+    /// A message has come.
+    pub fn item(&mut self, bytes: usize) {
         self.first.get_or_insert_with(|| self.started.elapsed());
         self.items += 1;
         self.bytes += bytes as u64;
     }
 
     /// Records the call if all of its answer has come.
-    pub(crate) fn record(self, recorder: &mut Recorder) -> Result<(), DriveError> {
+    ///
+    /// # Errors
+    /// [`DriveError::Wrong`] if it has not.
+    pub fn record(self, recorder: &mut Recorder) -> Result<(), DriveError> {
         let whole = self.started.elapsed();
         let Exchange { items, bytes, message, .. } = self.exchange;
         if (self.items, self.bytes) != (*items, *bytes) {
@@ -155,7 +170,7 @@ impl Caller for PlaneCaller {
 
     async fn call(&self, recorder: &mut Recorder) -> Result<(), DriveError> {
         let mut seen = self.exchange.begin();
-        let request = Request::new(self.endpoint.clone(), self.exchange.message.clone());
+        let request = Request::new(self.endpoint.clone(), self.exchange.message().clone());
         let mut response = self.client.call(&self.address, request).await.map_err(DriveError::Call)?;
         while let Some(item) = response.next().await {
             seen.item(item.map_err(DriveError::Call)?.len());

@@ -32,7 +32,10 @@ async fn items_of(request: Request) -> Result<(u32, Bytes), Status> {
 }
 
 /// How many items of what are asked for.
-pub(crate) fn items_asked(mut message: Bytes) -> Result<(u32, Bytes), Status> {
+///
+/// # Errors
+/// `INVALID_ARGUMENT` if the message is not two numbers, `RESOURCE_EXHAUSTED` beyond a gigabyte.
+pub fn items_asked(mut message: Bytes) -> Result<(u32, Bytes), Status> {
     if message.len() != 8 {
         return Err(Status::invalid_argument("expected two numbers of four bytes: items, and bytes of each"));
     }

@@ -16,13 +16,13 @@ mod cell;
 pub use cell::{CELLS, Cell, NATS_CELLS, Pace, Shape};
 
 mod handlers;
-pub use handlers::{ECHO, PACED, READY, Served, serve_all};
+pub use handlers::{ECHO, PACED, READY, Served, items_asked, serve_all};
 
 mod sample;
 pub use sample::{Recorder, Sample, Way};
 
 mod caller;
-pub use caller::{Caller, DriveError, PlaneCaller};
+pub use caller::{Caller, DriveError, Exchange, PlaneCaller, Seen};
 
 mod bare;
 pub use bare::{BareCaller, BareServed, serve_bare};

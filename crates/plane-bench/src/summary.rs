@@ -47,7 +47,9 @@ impl Spread {
         Self::of(samples.iter().map(|sample| value(sample)).collect())
     }
 
-    pub(crate) fn of(mut values: Vec<f64>) -> Self {
+    /// That of these values.
+    #[must_use]
+    pub fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |index: usize| values.get(index).copied().unwrap_or_default();
         let middle = values.len() / 2;
