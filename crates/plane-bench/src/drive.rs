@@ -9,6 +9,18 @@ use crate::caller::{Caller, DriveError};
 use crate::cell::Cell;
 use crate::sample::{Recorder, Sample};
 
+/// The runtime of one side: with so many threads, one for each core if not given.
+///
+/// # Errors
+/// The system refuses its threads or its poll.
+pub fn runtime(threads: Option<u16>) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(usize::from(threads.max(1)));
+    }
+    builder.enable_all().build()
+}
+
 /// Calls for at least `time`, after a tenth of it to warm up. Each caller makes at least one call.
 ///
 /// # Errors

@@ -6,7 +6,7 @@
 //! - `sample`: what one round of a cell gave ([`Sample`]).
 //! - `caller`: who makes the calls ([`Caller`]), over any transport ([`PlaneCaller`]).
 //! - `bare`: the same exchanges without the plane ([`BareCaller`], [`serve_bare`]).
-//! - `drive`: the calling side: makes the calls of a cell for a while ([`drive`]).
+//! - `drive`: the calling side: makes the calls of a cell for a while ([`drive`]), in a [`runtime`].
 //! - `summary`: medians over rounds, as JSON and as a table ([`Summary`]).
 //! - `comparison`: the plane beside the bare pattern ([`Comparison`]).
 //!
@@ -28,7 +28,7 @@ mod bare;
 pub use bare::{BareCaller, BareServed, serve_bare};
 
 mod drive;
-pub use drive::drive;
+pub use drive::{drive, runtime};
 
 mod summary;
 pub use summary::{Spread, Summary, summarize, table};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
-use plane_bench::{Sample, Way, compare, comparison_table, summarize, table};
+use plane_bench::{Sample, Way, compare, comparison_table, runtime, summarize, table};
 use plane_core::Address;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -124,14 +124,6 @@ fn start(role: Role) -> Result<()> {
             }
         }),
     }
-}
-
-fn runtime(threads: Option<u16>) -> Result<tokio::runtime::Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = threads {
-        builder.worker_threads(usize::from(threads.max(1)));
-    }
-    builder.enable_all().build().context("cannot start the runtime")
 }
 
 fn print(sample: Sample) -> Result<()> {

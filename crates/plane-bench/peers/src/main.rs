@@ -21,8 +21,9 @@ mod usage;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use plane_bench::runtime;
 
 use crate::peer::Peer;
 
@@ -108,12 +109,4 @@ fn start(role: Role) -> Result<()> {
             runtime(side.threads)?.block_on(run::drive(peer, &address, side.nats.as_deref()))
         }
     }
-}
-
-fn runtime(threads: Option<u16>) -> Result<tokio::runtime::Runtime> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = threads {
-        builder.worker_threads(usize::from(threads.max(1)));
-    }
-    builder.enable_all().build().context("cannot start the runtime")
 }

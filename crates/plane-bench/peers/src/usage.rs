@@ -41,8 +41,8 @@ mod tests {
         let pid = std::process::id();
         reset_peak(pid).unwrap();
         let block = vec![1_u8; 64 << 20];
-        let mut sum = 0_u64;
-        while cpu_micros(pid).unwrap() < 50_000.0 {
+        let (before, mut sum) = (cpu_micros(pid).unwrap(), 0_u64);
+        while cpu_micros(pid).unwrap() < before + 50_000.0 {
             sum += block.iter().map(|byte| u64::from(*byte)).sum::<u64>();
         }
         assert!(sum >= 64 << 20);
