@@ -99,8 +99,13 @@ impl Events {
                 *self.trouble.lock() = Trouble::default();
                 self.connects.send_modify(|connects| *connects += 1);
             }
-            Event::Disconnected | Event::Closed => {
-                tracing::warn!(%event, "the connection to NATS is lost");
+            Event::Disconnected => {
+                tracing::warn!("the connection to NATS is lost");
+                self.losses.send_modify(|losses| *losses += 1);
+            }
+            // Only this side closes one for good, once nobody uses it: no news to a person.
+            Event::Closed => {
+                tracing::debug!("the connection to NATS is closed");
                 self.losses.send_modify(|losses| *losses += 1);
             }
             Event::ServerError(ServerError::Other(text)) => {
