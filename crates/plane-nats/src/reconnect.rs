@@ -7,8 +7,9 @@ use parking_lot::Mutex;
 /// The first pause is up to this long, and each after it up to twice as long as the one before.
 const FIRST: Duration = Duration::from_millis(50);
 
-/// An attempt and the pause after it take no longer than this: a server that is there again is found within 5 s, also
-/// when an attempt that cannot end any more had begun a moment before (threat C8).
+/// An attempt and the pause after it take no longer than this, unless the attempt alone may (DYN_NATS_CONNECT_TIMEOUT,
+/// 3 s by default): a server that is there again is found within 5 s, also when an attempt that cannot end any more had
+/// begun a moment before (threat C8).
 const ATTEMPT_AND_PAUSE: Duration = Duration::from_millis(4_500);
 
 /// The pauses between the attempts of one connection.
