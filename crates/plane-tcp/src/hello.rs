@@ -37,6 +37,7 @@ impl ConnectionConfig {
             max_message: self.max_message,
             credit: self.credit,
             unwritten: self.unwritten,
+            large_messages: self.large_messages,
             max_calls: self.max_calls,
             headers: self.headers,
             keepalive_interval: self.keepalive_interval,

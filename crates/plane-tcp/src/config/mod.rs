@@ -28,6 +28,7 @@ pub struct ConnectionConfig {
     pub(crate) max_frame: usize,
     pub(crate) credit: u32,
     pub(crate) unwritten: usize,
+    pub(crate) large_messages: usize,
     pub(crate) max_calls: u32,
     pub(crate) headers: HeaderLimits,
     pub(crate) keepalive_interval: Duration,
@@ -44,6 +45,7 @@ impl Default for ConnectionConfig {
             max_frame: 256 * KIB,
             credit: 1024 * 1024,
             unwritten: 4 * MIB,
+            large_messages: 64 * MIB,
             max_calls: 512,
             headers: HeaderLimits::default(),
             keepalive_interval: Duration::from_secs(10),
@@ -111,6 +113,17 @@ impl ConnectionConfig {
     pub fn unwritten(mut self, bytes: usize) -> Result<Self, ConfigError> {
         self.unwritten = ConfigError::check(bytes >= 64 * KIB, "unwritten", bytes, "64 KiB or more")?;
         Ok(self)
+    }
+
+    /// What messages that are larger than the window of their call may hold on one connection beyond those windows, in
+    /// bytes, until they are read; 64 MiB by default. One more of the largest size may come in any case, for a call
+    /// that waits for it.
+    ///
+    /// Too low makes large messages of one connection wait for one another; too high lets one peer take that much memory.
+    #[must_use]
+    pub fn large_messages(mut self, bytes: usize) -> Self {
+        self.large_messages = bytes;
+        self
     }
 
     /// Calls that the other side may have in flight on one connection; 512 by default, 1 to 1,000,000.

@@ -78,6 +78,7 @@ fn settings(input: &mut Input<'_>) -> Settings {
         max_message: input.pick(&[100_000, 1000]),
         credit: input.pick(&WINDOWS),
         unwritten: 64 << 10,
+        large_messages: 20_000,
         max_calls: input.pick(&[8, 1]),
         headers: plane_core::HeaderLimits::default(),
         keepalive_interval: Duration::from_secs(10),
@@ -422,6 +423,11 @@ impl<'a> World<'a> {
         for call in calls.values() {
             assert!(call.receiving.bytes() <= settings.credit as usize + settings.max_message);
         }
+        let windows = calls.len() * settings.credit as usize;
+        // A message whose reader was woken for it and has not come back is no reason to keep others waiting.
+        let whole = calls.values().filter(|call| call.receiving.is_readable()).count();
+        let most = windows + settings.large_messages + (1 + whole) * settings.max_message;
+        assert!(held <= most, "{} calls hold {held} bytes, {most} allowed", calls.len());
         assert!(outbox.staged() <= settings.unwritten + (1 << 20), "{} bytes are staged", outbox.staged());
     }
 

@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::proto::budget::Budget;
 use crate::proto::call::{Call, Caller, Opened, Role};
 use crate::proto::outbox::Outbox;
+use crate::proto::partial::Lending;
 use crate::proto::receiving::Receiving;
 use crate::proto::sending::Sending;
 
@@ -36,6 +37,7 @@ pub(crate) struct Settings {
     pub(crate) max_message: usize,
     pub(crate) credit: u32,
     pub(crate) unwritten: usize,
+    pub(crate) large_messages: usize,
     pub(crate) max_calls: u32,
     pub(crate) headers: HeaderLimits,
     pub(crate) keepalive_interval: Duration,
@@ -72,6 +74,10 @@ pub(crate) struct Connection {
     pub(crate) ready: VecDeque<u64>,
     /// Calls whose sender waits until the outbox has room.
     pub(crate) crowded: Vec<u64>,
+    /// What messages larger than their windows hold.
+    pub(crate) lending: Arc<Lending>,
+    /// Calls whose message waits until others hold less, each once.
+    pub(crate) starved: VecDeque<u64>,
     pub(crate) opened: Vec<Opened>,
     pub(crate) wake: Vec<Waker>,
     pub(crate) budgets: Budgets,
@@ -147,6 +153,7 @@ impl Connection {
         let budget = |rate| Budget::new(rate, now);
         Self {
             side,
+            lending: Lending::new(settings.large_messages),
             settings,
             theirs,
             peer,
@@ -157,6 +164,7 @@ impl Connection {
             outbox: Outbox::default(),
             ready: VecDeque::new(),
             crowded: Vec::new(),
+            starved: VecDeque::new(),
             opened: Vec::new(),
             wake: Vec::new(),
             budgets: Budgets { strays: budget(idle_frames), cancels: budget(aborts), pings: budget(pings) },

@@ -9,7 +9,7 @@ use plane_core::{AbortReason, Code, Delivery, Error, ErrorKind, Headers, Refusal
 use crate::failure::Failure;
 use crate::proto::call::{Outcome, Role};
 use crate::proto::connection::{Connection, Side};
-use crate::proto::receiving::{ReceiveError, too_large};
+use crate::proto::receiving::{Limits, ReceiveError, too_large};
 use crate::proto::sending::Ending;
 
 /// Half the smallest window. Smaller credits are legal, but not without end.
@@ -87,7 +87,7 @@ impl Connection {
     }
 
     pub(crate) fn on_message(&mut self, now: Instant, id: u64, flags: Flags, payload: Bytes) -> Result<(), Failure> {
-        let max_message = self.settings.max_message;
+        let limits = Limits { max_message: self.settings.max_message, lending: &self.lending };
         let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::MESSAGE, id) };
         let (end, more) = (flags.has(Flags::END), flags.has(Flags::MORE));
         if call.ended {
@@ -101,7 +101,7 @@ impl Connection {
             }
             return Ok(());
         }
-        match call.receiving.push(payload, more, max_message) {
+        match call.receiving.push(payload, more, call.reader.is_some(), limits) {
             Ok(readable) => {
                 if end && call.receiving.count() != 1 {
                     return Err(Failure::violation(Code::PROTOCOL, "a MESSAGE says END and is not the only one"));

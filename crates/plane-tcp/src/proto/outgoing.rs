@@ -116,6 +116,7 @@ impl Connection {
     /// Moves what is to be written next to `batch`.
     pub(crate) fn transmit(&mut self, batch: &mut Batch) {
         let max_chunk = self.max_chunk();
+        self.feed();
         while self.outbox.staged() < TURN
             && let Some(id) = self.ready.pop_front()
         {
@@ -137,7 +138,7 @@ impl Connection {
 
     /// Whether [`transmit`](Self::transmit) has something.
     pub(crate) fn wants_to_write(&self) -> bool {
-        !self.outbox.is_empty() || !self.ready.is_empty()
+        !self.outbox.is_empty() || !self.ready.is_empty() || self.can_feed()
     }
 }
 

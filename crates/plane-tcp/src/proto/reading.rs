@@ -55,6 +55,30 @@ impl Connection {
         if let Some(bytes) = call.receiving.repay() {
             encode_credit(self.outbox.control(), id, bytes);
         }
+        if call.receiving.is_starved() && !self.starved.contains(&id) {
+            self.starved.push_back(id);
+        }
+    }
+
+    /// Whether a message that waits until the connection holds less could come now.
+    pub(crate) fn can_feed(&self) -> bool {
+        self.first_fed().is_some()
+    }
+
+    /// The first of the calls whose messages wait that may go on; or one that does not wait any more.
+    fn first_fed(&self) -> Option<usize> {
+        let may_grow = |id| self.calls.get(id).is_none_or(|call| call.receiving.can_grow(call.reader.is_some()));
+        self.starved.iter().position(may_grow)
+    }
+
+    /// Gives credit to messages that waited until the connection holds less.
+    pub(crate) fn feed(&mut self) {
+        while let Some(id) = self.first_fed().and_then(|place| self.starved.remove(place)) {
+            if let Some(call) = self.calls.get_mut(&id) {
+                call.receiving.lend(call.reader.is_some());
+                self.repay(id);
+            }
+        }
     }
 
     /// The caller asks for an early, orderly end.

@@ -1,10 +1,13 @@
 //! The direction of a call that comes to this side: messages, their reassembly and the credit that they hold.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use plane_core::frame::FrameError;
 use plane_core::{Code, Status};
+
+use crate::proto::partial::{Lending, Partial};
 
 /// What a MESSAGE costs beside its bytes (docs/protocol.md, "Credit"): about what holding a message costs a receiver,
 /// so that a flood of empty ones is bounded like any other.
@@ -21,10 +24,8 @@ const COPY_UP_TO: usize = 8 * 1024;
 #[derive(Debug)]
 pub(crate) struct Receiving {
     unread: VecDeque<Unread>,
-    /// The chunks of a message that has not come whole.
-    partial: BytesMut,
-    /// Credit that `partial` holds, given back when the reader has caught up.
-    partial_cost: u32,
+    /// Boxed, because few calls have messages that come in chunks.
+    partial: Option<Box<Partial>>,
     window: u32,
     /// What the other side may still send.
     credit: u32,
@@ -39,6 +40,13 @@ pub(crate) struct Receiving {
 struct Unread {
     message: Bytes,
     cost: u32,
+}
+
+/// What bounds a message beside the credit of its call.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits<'a> {
+    pub(crate) max_message: usize,
+    pub(crate) lending: &'a Arc<Lending>,
 }
 
 /// Why a chunk was not taken.
@@ -58,23 +66,21 @@ pub(crate) fn too_large(limit: usize) -> Status {
 
 impl Receiving {
     pub(crate) fn new(window: u32) -> Self {
-        Self {
-            unread: VecDeque::new(),
-            partial: BytesMut::new(),
-            partial_cost: 0,
-            window,
-            credit: window,
-            owed: 0,
-            count: 0,
-            discard: false,
-        }
+        Self { unread: VecDeque::new(), partial: None, window, credit: window, owed: 0, count: 0, discard: false }
     }
 
-    /// Takes a message, or a chunk of one if `more` follow. Returns whether a message became readable.
-    pub(crate) fn push(&mut self, chunk: Bytes, more: bool, max_message: usize) -> Result<bool, ReceiveError> {
+    /// Takes a message, or a chunk of one if `more` follow. `read` says that somebody waits for the message. Returns
+    /// whether a message became readable.
+    pub(crate) fn push(
+        &mut self,
+        chunk: Bytes,
+        more: bool,
+        read: bool,
+        limits: Limits<'_>,
+    ) -> Result<bool, ReceiveError> {
         let cost = cost(&chunk);
         self.credit = self.credit.checked_sub(cost).ok_or(ReceiveError::Credit)?;
-        if self.partial.len() + chunk.len() > max_message {
+        if self.begun() + chunk.len() > limits.max_message {
             return Err(ReceiveError::TooLarge);
         }
         if self.discard {
@@ -83,25 +89,43 @@ impl Receiving {
             return Ok(false);
         }
         if more {
-            self.partial.extend_from_slice(&chunk);
-            // While nobody lags behind, a message larger than the window must be able to come whole.
-            if self.unread.is_empty() {
-                self.owed += cost
-            } else {
-                self.partial_cost += cost
-            }
+            let partial = self.partial.get_or_insert_with(|| Box::new(Partial::new(limits.lending.clone())));
+            partial.push(&chunk, cost);
+            self.lend(read);
             return Ok(false);
         }
-        let message = if self.partial.is_empty() {
-            self.own(chunk)
-        } else {
-            self.partial.extend_from_slice(&chunk);
-            self.partial.split().freeze()
+        let (message, before) = match &mut self.partial {
+            Some(partial) if partial.len() > 0 => partial.finish(&chunk),
+            _ => (self.own(chunk), 0),
         };
-        let cost = cost + std::mem::take(&mut self.partial_cost);
-        self.unread.push_back(Unread { message, cost });
+        self.unread.push_back(Unread { message, cost: cost + before });
         self.count += 1;
         Ok(true)
+    }
+
+    /// Bytes of a message that has not come whole.
+    fn begun(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| partial.len())
+    }
+
+    /// Gives the credit of a message back that has not come whole: a message larger than the window must be able to,
+    /// while nobody lags behind.
+    pub(crate) fn lend(&mut self, read: bool) {
+        if let Some(partial) = &mut self.partial
+            && self.unread.is_empty()
+        {
+            self.owed += partial.lend(read);
+        }
+    }
+
+    /// Whether a message that came in part waits for nothing but what the other side sends.
+    pub(crate) fn can_grow(&self, read: bool) -> bool {
+        !self.is_starved() || self.partial.as_ref().is_some_and(|partial| partial.can_grow(read))
+    }
+
+    /// Whether a message waits for credit that others of the connection hold.
+    pub(crate) fn is_starved(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.is_starved())
     }
 
     /// Takes a chunk that nobody will read and whose credit never comes back.
@@ -122,9 +146,11 @@ impl Receiving {
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
         let Unread { message, cost } = self.unread.pop_front()?;
         self.owed += cost;
-        if self.unread.is_empty() {
-            self.owed += std::mem::take(&mut self.partial_cost);
+        if let Some(partial) = &mut self.partial {
+            // Only the first of the unread can have come with lent credit.
+            partial.settle();
         }
+        self.lend(false);
         Some(message)
     }
 
@@ -147,21 +173,21 @@ impl Receiving {
     pub(crate) fn discard(&mut self) {
         self.discard = true;
         self.owed += self.unread.drain(..).map(|unread| unread.cost).sum::<u32>();
-        self.owed += std::mem::take(&mut self.partial_cost);
-        self.partial = BytesMut::new();
+        self.owed += self.partial.take().map_or(0, |partial| partial.cost());
     }
 
     /// Credit that what came holds, or that is owed for it, and credit that the other side has.
     #[cfg(test)]
     pub(crate) fn account(&self) -> (u64, u64) {
         let unread: u64 = self.unread.iter().map(|unread| u64::from(unread.cost)).sum();
-        (unread + u64::from(self.partial_cost) + u64::from(self.owed), u64::from(self.credit))
+        let partial = self.partial.as_ref().map_or(0, |partial| partial.cost());
+        (unread + u64::from(partial) + u64::from(self.owed), u64::from(self.credit))
     }
 
     /// Bytes that it holds.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn bytes(&self) -> usize {
-        self.partial.len() + self.unread.iter().map(|unread| unread.message.len()).sum::<usize>()
+        self.begun() + self.unread.iter().map(|unread| unread.message.len()).sum::<usize>()
     }
 
     /// How many messages came whole.
@@ -171,7 +197,7 @@ impl Receiving {
 
     /// Checks the count that an end marker carries. A message that has not come whole breaks the protocol.
     pub(crate) fn check_end(&self, count: u64) -> Result<bool, FrameError> {
-        if !self.partial.is_empty() {
+        if self.begun() > 0 {
             let kind = plane_core::frame::Kind::END;
             return Err(FrameError::Malformed { kind, problem: "it comes in the middle of a message" });
         }
@@ -190,6 +216,13 @@ mod tests {
 
     const MAX: usize = 1 << 20;
 
+    impl Receiving {
+        /// A chunk of a call that is alone on its connection.
+        fn take(&mut self, chunk: Bytes, more: bool, max_message: usize) -> Result<bool, ReceiveError> {
+            self.push(chunk, more, false, Limits { max_message, lending: &Lending::new(MAX) })
+        }
+    }
+
     fn bytes(length: u32) -> Bytes {
         vec![1; length as usize].into()
     }
@@ -198,15 +231,15 @@ mod tests {
     #[test]
     fn a_peer_may_not_send_more_than_its_credit() {
         let mut receiving = Receiving::new(1000);
-        assert_eq!(receiving.push(bytes(1000 - MESSAGE_COST), false, MAX), Ok(true));
-        assert_eq!(receiving.push(bytes(0), false, MAX), Err(ReceiveError::Credit));
+        assert_eq!(receiving.take(bytes(1000 - MESSAGE_COST), false, MAX), Ok(true));
+        assert_eq!(receiving.take(bytes(0), false, MAX), Err(ReceiveError::Credit));
     }
 
     #[test]
     fn credit_comes_back_once_half_the_window_was_read() {
         let mut receiving = Receiving::new(1000);
-        receiving.push(bytes(300), false, MAX).unwrap();
-        receiving.push(bytes(300), false, MAX).unwrap();
+        receiving.take(bytes(300), false, MAX).unwrap();
+        receiving.take(bytes(300), false, MAX).unwrap();
         assert_eq!(receiving.repay(), None);
         receiving.pop().unwrap();
         assert_eq!(receiving.repay(), None);
@@ -224,7 +257,7 @@ mod tests {
             let chunk = (credit - MESSAGE_COST).min(10_000 - sent);
             sent += chunk;
             credit -= chunk + MESSAGE_COST;
-            receiving.push(bytes(chunk), sent < 10_000, MAX).unwrap();
+            receiving.take(bytes(chunk), sent < 10_000, MAX).unwrap();
             credit += receiving.repay().unwrap_or(0);
             assert!(sent == 10_000 || credit > MESSAGE_COST, "stuck at {sent}");
         }
@@ -235,8 +268,8 @@ mod tests {
     #[test]
     fn chunks_behind_an_unread_message_hold_their_credit() {
         let mut receiving = Receiving::new(1000);
-        receiving.push(bytes(100), false, MAX).unwrap();
-        receiving.push(bytes(700), true, MAX).unwrap();
+        receiving.take(bytes(100), false, MAX).unwrap();
+        receiving.take(bytes(700), true, MAX).unwrap();
         assert_eq!(receiving.repay(), None);
         receiving.pop().unwrap();
         assert_eq!(receiving.repay(), Some(100 + 700 + 2 * MESSAGE_COST));
@@ -246,23 +279,23 @@ mod tests {
     #[test]
     fn the_message_limit_is_exact() {
         let mut receiving = Receiving::new(10_000);
-        receiving.push(bytes(60), true, 100).unwrap();
-        assert_eq!(receiving.push(bytes(41), false, 100), Err(ReceiveError::TooLarge));
+        receiving.take(bytes(60), true, 100).unwrap();
+        assert_eq!(receiving.take(bytes(41), false, 100), Err(ReceiveError::TooLarge));
         let mut receiving = Receiving::new(10_000);
-        receiving.push(bytes(60), true, 100).unwrap();
-        assert_eq!(receiving.push(bytes(40), false, 100), Ok(true));
+        receiving.take(bytes(60), true, 100).unwrap();
+        assert_eq!(receiving.take(bytes(40), false, 100), Ok(true));
     }
 
     /// Case A20: credit is back in full when nobody reads.
     #[test]
     fn what_nobody_reads_gives_its_credit_back() {
         let mut receiving = Receiving::new(1000);
-        receiving.push(bytes(400), false, MAX).unwrap();
-        receiving.push(bytes(100), true, MAX).unwrap();
+        receiving.take(bytes(400), false, MAX).unwrap();
+        receiving.take(bytes(100), true, MAX).unwrap();
         receiving.discard();
         assert_eq!(receiving.repay(), Some(500 + 2 * MESSAGE_COST));
         for _ in 0..1000 {
-            assert_eq!(receiving.push(bytes(500), false, MAX), Ok(false));
+            assert_eq!(receiving.take(bytes(500), false, MAX), Ok(false));
             receiving.repay();
         }
         assert_eq!(receiving.count(), 1001);
@@ -273,7 +306,7 @@ mod tests {
     fn half_a_window_is_given_back() {
         for (read, back) in [(499, None), (500, Some(500)), (501, Some(501))] {
             let mut receiving = Receiving::new(1000);
-            receiving.push(bytes(read - MESSAGE_COST), false, MAX).unwrap();
+            receiving.take(bytes(read - MESSAGE_COST), false, MAX).unwrap();
             receiving.pop().unwrap();
             assert_eq!(receiving.repay(), back);
         }
@@ -283,10 +316,10 @@ mod tests {
     #[test]
     fn credit_that_came_back_can_be_used() {
         let mut receiving = Receiving::new(1000);
-        receiving.push(bytes(600), false, MAX).unwrap();
+        receiving.take(bytes(600), false, MAX).unwrap();
         receiving.pop().unwrap();
         assert!(receiving.repay().is_some());
-        receiving.push(bytes(1000 - MESSAGE_COST), false, MAX).unwrap();
+        receiving.take(bytes(1000 - MESSAGE_COST), false, MAX).unwrap();
         assert_eq!(receiving.waste(&bytes(0)), Err(ReceiveError::Credit));
     }
 
@@ -304,9 +337,9 @@ mod tests {
     fn chunks_that_wait_give_their_credit_back_once() {
         let begun = || {
             let mut receiving = Receiving::new(1000);
-            receiving.push(bytes(10), false, MAX).unwrap();
-            receiving.push(bytes(300), true, MAX).unwrap();
-            receiving.push(bytes(301), true, MAX).unwrap();
+            receiving.take(bytes(10), false, MAX).unwrap();
+            receiving.take(bytes(300), true, MAX).unwrap();
+            receiving.take(bytes(301), true, MAX).unwrap();
             receiving
         };
         let spent = 10 + 300 + 301 + 3 * MESSAGE_COST;
@@ -318,7 +351,7 @@ mod tests {
         dropped.discard();
         assert_eq!((dropped.repay(), dropped.repay()), (Some(spent), None));
         let mut completed = begun();
-        completed.push(bytes(7), false, MAX).unwrap();
+        completed.take(bytes(7), false, MAX).unwrap();
         assert_eq!(
             completed.account(),
             (u64::from(spent + 7 + MESSAGE_COST), 1000 - u64::from(spent + 7 + MESSAGE_COST))
@@ -334,15 +367,15 @@ mod tests {
         let mut receiving = Receiving::new(1000);
         assert!(!receiving.is_readable());
         assert_eq!((receiving.check_end(0), receiving.check_end(1)), (Ok(true), Ok(false)));
-        receiving.push(bytes(1), false, MAX).unwrap();
+        receiving.take(bytes(1), false, MAX).unwrap();
         assert!(receiving.is_readable());
         assert_eq!((receiving.check_end(0), receiving.check_end(1), receiving.count()), (Ok(false), Ok(true), 1));
-        receiving.push(bytes(1), true, MAX).unwrap();
+        receiving.take(bytes(1), true, MAX).unwrap();
         assert!(receiving.check_end(1).is_err(), "in the middle of a message");
         receiving.discard();
-        receiving.push(bytes(1), true, MAX).unwrap();
+        receiving.take(bytes(1), true, MAX).unwrap();
         assert_eq!(receiving.count(), 1);
-        receiving.push(bytes(1), false, MAX).unwrap();
+        receiving.take(bytes(1), false, MAX).unwrap();
         assert_eq!(receiving.count(), 2);
     }
 
@@ -352,10 +385,10 @@ mod tests {
         for (length, copied) in [(COPY_UP_TO, true), (COPY_UP_TO + 1, false)] {
             let mut receiving = Receiving::new(1 << 20);
             for _ in 0..COPY_BEYOND {
-                receiving.push(bytes(0), false, MAX).unwrap();
+                receiving.take(bytes(0), false, MAX).unwrap();
             }
             let message = Bytes::from(vec![3; length]);
-            receiving.push(message.clone(), false, MAX).unwrap();
+            receiving.take(message.clone(), false, MAX).unwrap();
             let kept = &receiving.unread.back().unwrap().message;
             assert_eq!((kept, kept.as_ptr() != message.as_ptr()), (&message, copied), "{length} bytes");
         }
@@ -367,7 +400,7 @@ mod tests {
         let mut receiving = Receiving::new(1 << 20);
         let block = bytes(64 * 1024);
         for _ in 0..COPY_BEYOND + 10 {
-            receiving.push(block.slice(0..64), false, MAX).unwrap();
+            receiving.take(block.slice(0..64), false, MAX).unwrap();
         }
         let shares = |unread: &Unread| block.as_ptr_range().contains(&unread.message.as_ptr());
         assert_eq!(receiving.unread.iter().filter(|unread| shares(unread)).count(), COPY_BEYOND);

@@ -3,6 +3,7 @@
 //! # Layout
 //! - `peer`: frames of the other side, made by hand.
 //! - `answers`: what frames of the other side do with a call, and what they may not.
+//! - `large`: messages larger than their windows.
 //! - `limits`: what this side opens and sends up to a limit.
 //! - `refusing`: what is taken of the other side up to a limit.
 //! - `ends`: how a connection ends.
@@ -10,6 +11,7 @@
 
 mod answers;
 mod ends;
+mod large;
 mod limits;
 mod peer;
 mod refusing;

@@ -148,5 +148,6 @@ fn config(rng: &mut Rng, keepalive: (Duration, Duration)) -> ConnectionConfig {
     let mut config = drawn.expect("settings within their ranges");
     // Callers give up more calls than usual here, and none is to be taken for an attack.
     config.abuse.aborts.at_once = 100;
+    config.large_messages = [0, 100_000, 64 << 20][rng.usize(..3)];
     config
 }

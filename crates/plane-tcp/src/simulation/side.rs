@@ -268,6 +268,7 @@ impl Side {
         let Connection { outbox, settings, calls, .. } = &self.connection;
         let most = settings.unwritten + 3 * largest_frame;
         assert!(outbox.staged() <= most, "{} bytes staged, {most} allowed", outbox.staged());
+        let mut all = 0;
         for (id, call) in calls {
             let (held, credit) = call.receiving.account();
             let window = u64::from(settings.credit);
@@ -275,15 +276,22 @@ impl Side {
             let unread = call.receiving.bytes();
             let most = settings.credit as usize + settings.max_message;
             assert!(unread <= most, "call {id} holds {unread} bytes, {most} allowed");
+            all += unread;
         }
+        let windows = calls.len() * settings.credit as usize;
+        // A message whose reader was woken for it and has not come back is no reason to keep others waiting.
+        let whole = calls.values().filter(|call| call.receiving.is_readable()).count();
+        let most = windows + settings.large_messages + (1 + whole) * settings.max_message;
+        assert!(all <= most, "{} calls hold {all} bytes, {most} allowed", calls.len());
         let most = 2 * largest_frame + LARGEST_READ;
         assert!(self.decoder.capacity() <= most, "the decoder holds {} bytes", self.decoder.capacity());
     }
 
     /// Once no call is left, nothing of any may be.
     pub(super) fn check_empty(&self, name: &str) {
-        let Connection { calls, in_flight, ready, crowded, opened, wake, .. } = &self.connection;
+        let Connection { calls, in_flight, ready, crowded, opened, wake, lending, .. } = &self.connection;
         assert!(calls.is_empty(), "the {name} still has {calls:?}");
+        assert_eq!(lending.lent(), 0, "lent to nobody at the {name}");
         assert_eq!((*in_flight, opened.len(), wake.len()), (0, 0, 0), "in flight, opened, to be woken at the {name}");
         // What a closed connection had to write it keeps until it is dropped.
         assert!(self.is_closed() || (ready.is_empty() && crowded.is_empty()), "{ready:?} {crowded:?} at the {name}");

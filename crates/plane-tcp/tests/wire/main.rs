@@ -10,6 +10,7 @@
 //! - `memory`: what a peer can make a server hold.
 //! - `damage`: bytes that are cut off or turned over.
 //! - `credit`: flow control.
+//! - `large`: messages larger than their windows.
 //! - `ends`: how calls end at a server.
 //! - `delivery`: what callers are told about calls that did not end well.
 //! - `pool`: connections of a client.
@@ -27,6 +28,7 @@ mod ends;
 mod floods;
 mod hellos;
 mod keepalive;
+mod large;
 mod memory;
 mod pool;
 mod stampede;

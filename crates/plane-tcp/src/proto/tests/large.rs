@@ -1,0 +1,123 @@
+//! Messages larger than the windows of their calls: what they hold together, and that each gets done.
+
+use super::*;
+use crate::proto::receiving::MESSAGE_COST;
+
+const WINDOW: usize = 100_000;
+const LIMIT: usize = 250_000;
+const MESSAGE: usize = 1_000_000;
+const CALLS: usize = 6;
+
+/// Calls that send a large message each, as far as the listener lets them while nobody reads.
+fn uploads() -> (Pair, Vec<u64>) {
+    let config = ConnectionConfig::default().credit(100_000).expect("in range").large_messages(LIMIT);
+    let mut pair = Pair::with(config);
+    let calls: Vec<u64> = (0..CALLS).map(|_| pair.open(None)).collect();
+    for call in &calls {
+        pair.dialler.send(*call, bytes(MESSAGE), false).expect("within the limit");
+    }
+    pair.exchange();
+    (pair, calls)
+}
+
+impl Pair {
+    /// Until neither side has anything to say.
+    fn exchange(&mut self) {
+        while self.dialler.wants_to_write() || self.listener.wants_to_write() {
+            self.deliver();
+            self.reply();
+        }
+    }
+
+    /// Bytes that the listener holds.
+    fn held(&self) -> usize {
+        self.listener.calls.values().map(|call| call.receiving.bytes()).sum()
+    }
+
+    fn reads(&mut self, call: u64) -> bool {
+        match self.next(call) {
+            Poll::Ready(Next::Message(message)) => {
+                assert_eq!(message.len(), MESSAGE);
+                true
+            }
+            Poll::Ready(other) => panic!("{other:?}"),
+            Poll::Pending => false,
+        }
+    }
+}
+
+/// Nobody reads: each call has its window, and all together the limit beyond.
+#[test]
+fn they_hold_no_more_than_the_limit_beyond_their_windows() {
+    let (pair, _) = uploads();
+    let (held, most) = (pair.held(), CALLS * WINDOW + LIMIT);
+    assert!(held <= most && held > LIMIT, "{held} bytes are held, {most} at most");
+    assert!(pair.listener.lending.lent() <= LIMIT);
+    assert!(!pair.listener.starved.is_empty() && !pair.listener.can_feed(), "they wait");
+}
+
+/// Whoever waits for a message gets it, one after the other, although others hold all there is.
+#[test]
+fn each_is_done_once_somebody_waits_for_it() {
+    let (mut pair, calls) = uploads();
+    for call in calls.iter().rev() {
+        assert!(!pair.reads(*call), "it is not whole");
+        pair.exchange();
+        let most = CALLS * WINDOW + LIMIT + MESSAGE;
+        assert!(pair.held() <= most, "{} bytes are held, {most} at most", pair.held());
+        assert!(pair.reads(*call), "somebody waits for it");
+        pair.exchange();
+    }
+    assert_eq!((pair.listener.lending.lent(), pair.listener.starved.len(), pair.held()), (0, 0, 0));
+}
+
+/// All wait at once: only one goes on beyond the limit at a time.
+#[test]
+fn they_take_turns_beyond_the_limit() {
+    let (mut pair, calls) = uploads();
+    let mut left = calls;
+    while !left.is_empty() {
+        let before = left.len();
+        left.retain(|call| !pair.reads(*call));
+        let (held, most) = (pair.held(), CALLS * WINDOW + LIMIT + MESSAGE);
+        assert!(held <= most, "{held} bytes are held, {most} at most");
+        pair.exchange();
+        let whole = left.iter().filter(|call| pair.listener.calls[*call].receiving.is_readable()).count();
+        assert!(whole > 0 || left.len() < before || left.is_empty(), "{} are stuck", left.len());
+    }
+    assert_eq!((pair.listener.lending.lent(), pair.listener.starved.len(), pair.held()), (0, 0, 0));
+}
+
+/// A call that ends leaves its room to the others, whether it waited or went on before all.
+#[test]
+fn calls_that_end_make_room() {
+    let (mut pair, calls) = uploads();
+    assert!(!pair.reads(calls[0]));
+    // The first goes on beyond the limit, but not to its end.
+    pair.listener.feed();
+    let lent = pair.listener.lending.lent();
+    for call in &calls[..CALLS - 1] {
+        pair.dialler.abandon(*call, plane_core::Code::CANCELLED);
+    }
+    pair.deliver();
+    assert!(pair.listener.lending.lent() < lent);
+    assert!(!pair.reads(calls[CALLS - 1]));
+    pair.exchange();
+    assert!(pair.reads(calls[CALLS - 1]), "it is alone");
+    assert_eq!((pair.listener.lending.lent(), pair.listener.starved.len()), (0, 0));
+}
+
+/// A message that is whole and unread counts until it is read.
+#[test]
+fn a_message_that_nobody_reads_counts() {
+    let config = ConnectionConfig::default().credit(100_000).expect("in range").large_messages(2 * MESSAGE);
+    let mut pair = Pair::with(config);
+    let call = pair.open(None);
+    pair.dialler.send(call, bytes(MESSAGE), false).expect("within the limit");
+    pair.exchange();
+    let chunks = MESSAGE.div_ceil(64 * 1024);
+    let lent = pair.listener.lending.lent();
+    assert!(lent > MESSAGE - WINDOW && lent <= MESSAGE + (chunks + 2) * MESSAGE_COST as usize, "{lent}");
+    assert!(pair.reads(call));
+    assert_eq!(pair.listener.lending.lent(), 0);
+}
