@@ -126,8 +126,11 @@ impl Frames {
     /// What no correct peer sends.
     pub fn next<T>(&mut self, handle: impl FnOnce(Frame<'_>) -> T) -> Option<Result<T, FrameError>> {
         let head = Head::decode(&self.block)?;
-        let body = self.block.slice(HEAD_LEN..HEAD_LEN + head.length as usize);
-        self.block.advance(HEAD_LEN + head.length as usize);
-        Some(Frame::parse(head, &body, &self.limits).map(handle))
+        let end = HEAD_LEN + head.length as usize;
+        let payload = |offset| self.block.slice(HEAD_LEN + offset..end);
+        // Heads were checked when the decoder found them.
+        let handled = Frame::parse_body(head, &self.block[HEAD_LEN..end], payload, &self.limits).map(handle);
+        self.block.advance(end);
+        Some(handled)
     }
 }

@@ -104,11 +104,23 @@ impl<'a> Frame<'a> {
     /// The first thing in it that no correct peer sends.
     pub fn parse(head: Head, body: &'a Bytes, limits: &FrameLimits) -> Result<Self, FrameError> {
         check_head(head, limits)?;
+        Self::parse_body(head, body, |offset| body.slice(offset..), limits)
+    }
+
+    /// The same behind a head that was checked. `payload` shares the body from an offset on, so that a message costs no
+    /// more than a share of what was read.
+    #[inline]
+    pub(super) fn parse_body(
+        head: Head,
+        body: &'a [u8],
+        payload: impl FnOnce(usize) -> Bytes,
+        limits: &FrameLimits,
+    ) -> Result<Self, FrameError> {
         let Head { kind, flags, call, .. } = head;
         Ok(match kind {
             Kind::MESSAGE => {
                 let flags = message_flags(kind, flags, body.len())?;
-                Self::Message { call, flags, payload: body.clone() }
+                Self::Message { call, flags, payload: payload(0) }
             }
             Kind::OPEN => {
                 let (open, offset) = Open::load(body, limits.headers)?;
@@ -116,11 +128,11 @@ impl<'a> Frame<'a> {
                 if flags.has(Flags::NO_MESSAGE) && offset != body.len() {
                     return Err(FrameError::Malformed { kind, problem: "it says NO_MESSAGE and carries one" });
                 }
-                Self::Open { call, flags, open, payload: body.slice(offset..) }
+                Self::Open { call, flags, open, payload: payload(offset) }
             }
             Kind::END => {
                 let not_executed = flags.has(Flags::NOT_EXECUTED);
-                Self::End { call, not_executed, end: End::load(body, limits.headers)? }
+                Self::End { call, not_executed, end: End::load(&payload(0), limits.headers)? }
             }
             Kind::ACCEPT if body.is_empty() => Self::Accept { call },
             Kind::ACCEPT => return Err(FrameError::Malformed { kind, problem: "it has a body" }),
@@ -130,7 +142,7 @@ impl<'a> Frame<'a> {
             Kind::PING => Self::Ping(load_opaque(kind, body)?),
             Kind::PONG => Self::Pong(load_opaque(kind, body)?),
             Kind::GOAWAY => Self::GoAway(load_go_away(body)?),
-            Kind::HELLO => Self::Hello(Hello::load(body)?),
+            Kind::HELLO => Self::Hello(Hello::load(&payload(0))?),
             _ => Self::Skipped(kind),
         })
     }

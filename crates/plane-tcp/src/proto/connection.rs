@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::proto::budget::Budget;
 use crate::proto::call::{Call, Caller, Opened, Role};
 use crate::proto::outbox::Outbox;
-use crate::proto::partial::Lending;
+use crate::proto::partial::Reassembly;
 use crate::proto::receiving::Receiving;
 use crate::proto::sending::Sending;
 
@@ -75,7 +75,7 @@ pub(crate) struct Connection {
     /// Calls whose sender waits until the outbox has room.
     pub(crate) crowded: Vec<u64>,
     /// What messages larger than their windows hold.
-    pub(crate) lending: Arc<Lending>,
+    pub(crate) reassembly: Arc<Reassembly>,
     /// Calls whose message waits until others hold less, each once.
     pub(crate) starved: VecDeque<u64>,
     pub(crate) opened: Vec<Opened>,
@@ -153,7 +153,7 @@ impl Connection {
         let budget = |rate| Budget::new(rate, now);
         Self {
             side,
-            lending: Lending::new(settings.large_messages),
+            reassembly: Reassembly::new(settings.large_messages),
             settings,
             theirs,
             peer,

@@ -1,5 +1,6 @@
 //! What the other side's frames do with the calls of a connection.
 
+use std::task::Waker;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use plane_core::frame::{End, Flags, Frame, FrameError, Frames, Kind, encode_pong
 use plane_core::{AbortReason, Code, Delivery, Error, ErrorKind, Headers, Refusal};
 
 use crate::failure::Failure;
-use crate::proto::call::{Outcome, Role};
+use crate::proto::call::{Call, Outcome, Role};
 use crate::proto::connection::{Connection, Side};
 use crate::proto::receiving::{Limits, ReceiveError, too_large};
 use crate::proto::sending::Ending;
@@ -87,7 +88,7 @@ impl Connection {
     }
 
     pub(crate) fn on_message(&mut self, now: Instant, id: u64, flags: Flags, payload: Bytes) -> Result<(), Failure> {
-        let limits = Limits { max_message: self.settings.max_message, lending: &self.lending };
+        let limits = Limits { max_message: self.settings.max_message, reassembly: &self.reassembly };
         let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::MESSAGE, id) };
         let (end, more) = (flags.has(Flags::END), flags.has(Flags::MORE));
         if call.ended {
@@ -114,9 +115,10 @@ impl Connection {
                     self.wake.extend(call.reader.take());
                 }
                 if end {
-                    self.end_incoming(id, Ok(None))
+                    let over = call.end_incoming(Ok(None), &mut self.wake);
+                    self.note_end(id, over);
                 } else {
-                    self.repay(id)
+                    call.repay(id, &mut self.outbox, &mut self.starved);
                 }
                 Ok(())
             }
@@ -188,24 +190,17 @@ impl Connection {
     /// The far side is done with its direction; for a caller that is the end of the call.
     fn end_incoming(&mut self, id: u64, outcome: Outcome) {
         let Some(call) = self.calls.get_mut(&id) else { return };
-        if let Some(caller) = call.caller() {
-            caller.accept_by = None;
-            let counted = std::mem::take(&mut caller.open);
-            let abandoned = caller.abandoned;
-            // What this side still had to send has no reader any more.
-            call.sending.close();
-            call.end(outcome, &mut self.wake);
-            if counted {
-                self.leave();
-            }
-            if abandoned {
-                self.calls.remove(&id);
-            }
-        } else {
-            call.ended = true;
-            // The request of an aborted call has ended already, and not in order.
-            call.outcome.get_or_insert(outcome);
-            self.wake.extend(call.reader.take());
+        let over = call.end_incoming(outcome, &mut self.wake);
+        self.note_end(id, over);
+    }
+
+    /// A call that this side made is over, or only the request of one that it answers.
+    fn note_end(&mut self, id: u64, Over { counted, abandoned }: Over) {
+        if counted {
+            self.leave();
+        }
+        if abandoned {
+            self.calls.remove(&id);
         }
     }
 
@@ -274,6 +269,34 @@ impl Connection {
             }
         }
         self.refused_by.get_or_insert(go_away);
+    }
+}
+
+/// What the end of the incoming direction means for the table.
+struct Over {
+    /// The call counted until now.
+    counted: bool,
+    /// Nobody will ask how it ended.
+    abandoned: bool,
+}
+
+impl Call {
+    /// The far side is done with its direction.
+    fn end_incoming(&mut self, outcome: Outcome, wake: &mut Vec<Waker>) -> Over {
+        if let Some(caller) = self.caller() {
+            caller.accept_by = None;
+            let over = Over { counted: std::mem::take(&mut caller.open), abandoned: caller.abandoned };
+            // What this side still had to send has no reader any more.
+            self.sending.close();
+            self.end(outcome, wake);
+            over
+        } else {
+            self.ended = true;
+            // The request of an aborted call has ended already, and not in order.
+            self.outcome.get_or_insert(outcome);
+            wake.extend(self.reader.take());
+            Over { counted: false, abandoned: false }
+        }
     }
 }
 

@@ -51,7 +51,9 @@ impl Connection {
             let length = chunk.len();
             self.outbox.push(|out| encode_message_head(out, id, flags, length), chunk);
         }
-        self.settle(id);
+        if call.sending.has_pending() || call.sending.is_finished() {
+            self.settle(id);
+        }
         Ok(())
     }
 

@@ -1,13 +1,15 @@
 //! How callers and handlers read what came for their calls, and how they give up.
 
+use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use plane_core::frame::{Cancel, encode_cancel, encode_credit};
 use plane_core::{Code, Delivery, Error, ErrorKind, Headers};
 
-use crate::proto::call::{Begun, Caller, Next, Role, register};
+use crate::proto::call::{Begun, Call, Caller, Next, Role, register};
 use crate::proto::connection::Connection;
+use crate::proto::outbox::Outbox;
 
 impl Connection {
     /// How the answer begins.
@@ -30,8 +32,13 @@ impl Connection {
             return Poll::Pending;
         }
         let headers = caller.headers.take().map(|headers| *headers).unwrap_or_default();
+        let over = !caller.open;
         if only && let Some(message) = call.receiving.pop() {
-            self.forget(id);
+            if over {
+                self.calls.remove(&id);
+            } else {
+                self.forget(id);
+            }
             return Poll::Ready(Ok((headers, Begun::Only(message))));
         }
         Poll::Ready(Ok((headers, Begun::Stream)))
@@ -42,7 +49,7 @@ impl Connection {
         let Some(call) = self.calls.get_mut(&id) else { return Poll::Ready(Next::Failed(lost_track())) };
         let next = call.poll_next(cx);
         match &next {
-            Poll::Ready(Next::Message(_)) => self.repay(id),
+            Poll::Ready(Next::Message(_)) => call.repay(id, &mut self.outbox, &mut self.starved),
             Poll::Ready(_) => self.forget(id),
             Poll::Pending => {}
         }
@@ -51,12 +58,8 @@ impl Connection {
 
     /// Gives credit back, unless the far side is done sending.
     pub(crate) fn repay(&mut self, id: u64) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.ended) else { return };
-        if let Some(bytes) = call.receiving.repay() {
-            encode_credit(self.outbox.control(), id, bytes);
-        }
-        if call.receiving.is_starved() && !self.starved.contains(&id) {
-            self.starved.push_back(id);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.repay(id, &mut self.outbox, &mut self.starved);
         }
     }
 
@@ -140,6 +143,21 @@ impl Connection {
             Role::Caller(_) => {
                 self.calls.remove(&id);
             }
+        }
+    }
+}
+
+impl Call {
+    /// Gives credit back, or notes that it waits for that of other calls.
+    pub(crate) fn repay(&mut self, id: u64, outbox: &mut Outbox, starved: &mut VecDeque<u64>) {
+        if self.ended {
+            return;
+        }
+        if let Some(bytes) = self.receiving.repay() {
+            encode_credit(outbox.control(), id, bytes);
+        }
+        if self.receiving.is_starved() && !starved.contains(&id) {
+            starved.push_back(id);
         }
     }
 }

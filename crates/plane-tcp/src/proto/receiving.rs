@@ -7,7 +7,7 @@ use bytes::Bytes;
 use plane_core::frame::FrameError;
 use plane_core::{Code, Status};
 
-use crate::proto::partial::{Lending, Partial};
+use crate::proto::partial::{Partial, Reassembly};
 
 /// What a MESSAGE costs beside its bytes (docs/protocol.md, "Credit"): about what holding a message costs a receiver,
 /// so that a flood of empty ones is bounded like any other.
@@ -23,7 +23,7 @@ const COPY_UP_TO: usize = 8 * 1024;
 /// Messages that came and were not read, and what the other side may still send.
 #[derive(Debug)]
 pub(crate) struct Receiving {
-    unread: VecDeque<Unread>,
+    unread: Backlog,
     /// Boxed, because few calls have messages that come in chunks.
     partial: Option<Box<Partial>>,
     window: u32,
@@ -42,11 +42,49 @@ struct Unread {
     cost: u32,
 }
 
+/// Messages in order. The first stands beside the others: most calls have one message at a time, and take no memory
+/// for more.
+#[derive(Debug, Default)]
+struct Backlog {
+    first: Option<Unread>,
+    others: VecDeque<Unread>,
+}
+
+impl Backlog {
+    fn push(&mut self, unread: Unread) {
+        if self.first.is_none() {
+            self.first = Some(unread);
+        } else {
+            self.others.push_back(unread);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Unread> {
+        let first = self.first.take()?;
+        if !self.others.is_empty() {
+            self.first = self.others.pop_front();
+        }
+        Some(first)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Unread> {
+        self.first.iter().chain(&self.others)
+    }
+}
+
 /// What bounds a message beside the credit of its call.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits<'a> {
     pub(crate) max_message: usize,
-    pub(crate) lending: &'a Arc<Lending>,
+    pub(crate) reassembly: &'a Arc<Reassembly>,
 }
 
 /// Why a chunk was not taken.
@@ -66,7 +104,7 @@ pub(crate) fn too_large(limit: usize) -> Status {
 
 impl Receiving {
     pub(crate) fn new(window: u32) -> Self {
-        Self { unread: VecDeque::new(), partial: None, window, credit: window, owed: 0, count: 0, discard: false }
+        Self { unread: Backlog::default(), partial: None, window, credit: window, owed: 0, count: 0, discard: false }
     }
 
     /// Takes a message, or a chunk of one if `more` follow. `read` says that somebody waits for the message. Returns
@@ -89,7 +127,7 @@ impl Receiving {
             return Ok(false);
         }
         if more {
-            let partial = self.partial.get_or_insert_with(|| Box::new(Partial::new(limits.lending.clone())));
+            let partial = self.partial.get_or_insert_with(|| Box::new(Partial::new(limits.reassembly.clone())));
             partial.push(&chunk, cost);
             self.lend(read);
             return Ok(false);
@@ -98,7 +136,7 @@ impl Receiving {
             Some(partial) if partial.len() > 0 => partial.finish(&chunk),
             _ => (self.own(chunk), 0),
         };
-        self.unread.push_back(Unread { message, cost: cost + before });
+        self.unread.push(Unread { message, cost: cost + before });
         self.count += 1;
         Ok(true)
     }
@@ -144,7 +182,7 @@ impl Receiving {
 
     /// The next message.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let Unread { message, cost } = self.unread.pop_front()?;
+        let Unread { message, cost } = self.unread.pop()?;
         self.owed += cost;
         if let Some(partial) = &mut self.partial {
             // Only the first of the unread can have come with lent credit.
@@ -172,7 +210,8 @@ impl Receiving {
     /// Drops what came and what will come: nobody reads any more.
     pub(crate) fn discard(&mut self) {
         self.discard = true;
-        self.owed += self.unread.drain(..).map(|unread| unread.cost).sum::<u32>();
+        self.owed += self.unread.iter().map(|unread| unread.cost).sum::<u32>();
+        self.unread = Backlog::default();
         self.owed += self.partial.take().map_or(0, |partial| partial.cost());
     }
 
@@ -219,7 +258,7 @@ mod tests {
     impl Receiving {
         /// A chunk of a call that is alone on its connection.
         fn take(&mut self, chunk: Bytes, more: bool, max_message: usize) -> Result<bool, ReceiveError> {
-            self.push(chunk, more, false, Limits { max_message, lending: &Lending::new(MAX) })
+            self.push(chunk, more, false, Limits { max_message, reassembly: &Reassembly::new(MAX) })
         }
     }
 
@@ -389,7 +428,7 @@ mod tests {
             }
             let message = Bytes::from(vec![3; length]);
             receiving.take(message.clone(), false, MAX).unwrap();
-            let kept = &receiving.unread.back().unwrap().message;
+            let kept = &receiving.unread.others.back().unwrap().message;
             assert_eq!((kept, kept.as_ptr() != message.as_ptr()), (&message, copied), "{length} bytes");
         }
         assert_eq!(COPY_UP_TO, 8192);

@@ -35,19 +35,21 @@ impl Connection {
         if cost(&payload) > self.settings.credit {
             return Err(self.over_credit(id));
         }
-        let admitted = open
-            .map_err(|status| {
+        let open = match open {
+            Ok(open) => open,
+            Err(status) => {
                 let limit = status.code() == Code::HEADERS_TOO_LARGE;
-                (if limit { Refusal::Headers } else { Refusal::InvalidCall }, status)
-            })
-            .and_then(|open| self.check_room(&payload).map(|()| open))
-            .map_err(|(refusal, status)| {
+                let refusal = if limit { Refusal::Headers } else { Refusal::InvalidCall };
                 endpoints.refuse(refusal, &self.peer, &status);
-                status
-            })
-            .and_then(|open| Ok((endpoints.admit(open.endpoint, open.instance, &self.peer)?, open)));
-        match admitted {
-            Ok((admitted, open)) => self.take_on(now, id, flags, admitted, open, payload),
+                return self.refuse(id, flags, &status);
+            }
+        };
+        if let Err((refusal, status)) = self.check_room(&payload) {
+            endpoints.refuse(refusal, &self.peer, &status);
+            return self.refuse(id, flags, &status);
+        }
+        match endpoints.admit(open.endpoint, open.instance, &self.peer) {
+            Ok(admitted) => self.take_on(now, id, flags, admitted, open, payload),
             Err(status) => self.refuse(id, flags, &status),
         }
     }
@@ -104,12 +106,13 @@ impl Connection {
             deadline,
         };
         let (context, canceller) = Context::new(info);
+        let whole = flags.has(Flags::END);
         let call = Call {
             receiving: Receiving::new(self.settings.credit),
             sending: Sending::new(self.theirs.credit),
             reader: None,
             sender: None,
-            ended: false,
+            ended: whole,
             outcome: None,
             deadline,
             role: Role::Handler(Handling { canceller: canceller.clone(), notice_at: None, begun: false }),
@@ -118,22 +121,19 @@ impl Connection {
         self.in_flight += 1;
         self.clock.idle_since = None;
         self.note_due(deadline);
-        let only = if flags.has(Flags::END) {
-            if let Some(call) = self.calls.get_mut(&id) {
-                call.ended = true;
-            }
+        let only = if whole {
             Some(payload)
         } else {
             if !flags.has(Flags::NO_MESSAGE) {
                 self.on_message(now, id, flags, payload)?;
+                // It may have been refused.
+                if !self.calls.contains_key(&id) {
+                    return Ok(());
+                }
             }
             None
         };
-        // The first message may have been refused.
-        if self.calls.contains_key(&id) {
-            let headers = open.headers;
-            self.opened.push(Opened { call: id, admitted, headers, only, context, canceller });
-        }
+        self.opened.push(Opened { call: id, admitted, headers: open.headers, only, context, canceller });
         Ok(())
     }
 

@@ -52,6 +52,7 @@ impl Connection {
         self.check_word(now);
         self.check_idle(now)?;
         self.handle_due(now);
+        self.reassembly.rest();
         Ok(())
     }
 

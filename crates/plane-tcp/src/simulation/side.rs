@@ -289,9 +289,9 @@ impl Side {
 
     /// Once no call is left, nothing of any may be.
     pub(super) fn check_empty(&self, name: &str) {
-        let Connection { calls, in_flight, ready, crowded, opened, wake, lending, .. } = &self.connection;
+        let Connection { calls, in_flight, ready, crowded, opened, wake, reassembly, .. } = &self.connection;
         assert!(calls.is_empty(), "the {name} still has {calls:?}");
-        assert_eq!(lending.lent(), 0, "lent to nobody at the {name}");
+        assert_eq!(reassembly.lent(), 0, "lent to nobody at the {name}");
         assert_eq!((*in_flight, opened.len(), wake.len()), (0, 0, 0), "in flight, opened, to be woken at the {name}");
         // What a closed connection had to write it keeps until it is dropped.
         assert!(self.is_closed() || (ready.is_empty() && crowded.is_empty()), "{ready:?} {crowded:?} at the {name}");

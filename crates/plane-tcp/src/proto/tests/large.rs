@@ -52,7 +52,7 @@ fn they_hold_no_more_than_the_limit_beyond_their_windows() {
     let (pair, _) = uploads();
     let (held, most) = (pair.held(), CALLS * WINDOW + LIMIT);
     assert!(held <= most && held > LIMIT, "{held} bytes are held, {most} at most");
-    assert!(pair.listener.lending.lent() <= LIMIT);
+    assert!(pair.listener.reassembly.lent() <= LIMIT);
     assert!(!pair.listener.starved.is_empty() && !pair.listener.can_feed(), "they wait");
 }
 
@@ -68,7 +68,7 @@ fn each_is_done_once_somebody_waits_for_it() {
         assert!(pair.reads(*call), "somebody waits for it");
         pair.exchange();
     }
-    assert_eq!((pair.listener.lending.lent(), pair.listener.starved.len(), pair.held()), (0, 0, 0));
+    assert_eq!((pair.listener.reassembly.lent(), pair.listener.starved.len(), pair.held()), (0, 0, 0));
 }
 
 /// All wait at once: only one goes on beyond the limit at a time.
@@ -85,7 +85,7 @@ fn they_take_turns_beyond_the_limit() {
         let whole = left.iter().filter(|call| pair.listener.calls[*call].receiving.is_readable()).count();
         assert!(whole > 0 || left.len() < before || left.is_empty(), "{} are stuck", left.len());
     }
-    assert_eq!((pair.listener.lending.lent(), pair.listener.starved.len(), pair.held()), (0, 0, 0));
+    assert_eq!((pair.listener.reassembly.lent(), pair.listener.starved.len(), pair.held()), (0, 0, 0));
 }
 
 /// A call that ends leaves its room to the others, whether it waited or went on before all.
@@ -95,16 +95,16 @@ fn calls_that_end_make_room() {
     assert!(!pair.reads(calls[0]));
     // The first goes on beyond the limit, but not to its end.
     pair.listener.feed();
-    let lent = pair.listener.lending.lent();
+    let lent = pair.listener.reassembly.lent();
     for call in &calls[..CALLS - 1] {
         pair.dialler.abandon(*call, plane_core::Code::CANCELLED);
     }
     pair.deliver();
-    assert!(pair.listener.lending.lent() < lent);
+    assert!(pair.listener.reassembly.lent() < lent);
     assert!(!pair.reads(calls[CALLS - 1]));
     pair.exchange();
     assert!(pair.reads(calls[CALLS - 1]), "it is alone");
-    assert_eq!((pair.listener.lending.lent(), pair.listener.starved.len()), (0, 0));
+    assert_eq!((pair.listener.reassembly.lent(), pair.listener.starved.len()), (0, 0));
 }
 
 /// A message that is whole and unread counts until it is read.
@@ -116,8 +116,8 @@ fn a_message_that_nobody_reads_counts() {
     pair.dialler.send(call, bytes(MESSAGE), false).expect("within the limit");
     pair.exchange();
     let chunks = MESSAGE.div_ceil(64 * 1024);
-    let lent = pair.listener.lending.lent();
+    let lent = pair.listener.reassembly.lent();
     assert!(lent > MESSAGE - WINDOW && lent <= MESSAGE + (chunks + 2) * MESSAGE_COST as usize, "{lent}");
     assert!(pair.reads(call));
-    assert_eq!(pair.listener.lending.lent(), 0);
+    assert_eq!(pair.listener.reassembly.lent(), 0);
 }
