@@ -26,6 +26,10 @@ pub(crate) struct Args {
     /// it takes minutes.
     #[arg(long, conflicts_with_all = ["nats", "criterion"])]
     peers: bool,
+    /// Measure how cost grows over TCP: with calls in flight, with connections, with the size of messages, and for small
+    /// calls beside large messages. Both sides are new processes for each point, so that memory is that of the point.
+    #[arg(long, conflicts_with_all = ["nats", "peers", "criterion", "quick", "json"])]
+    growth: bool,
     /// Also write all medians, least and most, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -55,6 +59,8 @@ fn mark(kind: Kind, pinned: bool) -> &'static str {
         (Kind::Nats, true) => "nats pinned",
         (Kind::Peers, false) => "peers unpinned",
         (Kind::Peers, true) => "peers pinned",
+        (Kind::Growth, false) => "growth unpinned",
+        (Kind::Growth, true) => "growth pinned",
     }
 }
 
@@ -64,14 +70,16 @@ enum Kind {
     Tcp,
     Nats,
     Peers,
+    Growth,
 }
 
 impl Args {
     fn kind(&self) -> Kind {
-        match (self.nats, self.peers) {
-            (_, true) => Kind::Peers,
-            (true, false) => Kind::Nats,
-            (false, false) => Kind::Tcp,
+        match (self.nats, self.peers, self.growth) {
+            (_, _, true) => Kind::Growth,
+            (_, true, _) => Kind::Peers,
+            (true, false, false) => Kind::Nats,
+            (false, false, false) => Kind::Tcp,
         }
     }
 
@@ -107,7 +115,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !args.peers {
         run_load.args(["run", "--package", "plane-bench", "--bin", "plane-load"]);
     }
-    run_load.args(["--release", "--quiet", "--", "run"]);
+    run_load.args(["--release", "--quiet", "--", if args.growth { "growth" } else { "run" }]);
     if args.quick {
         if args.peers {
             run_load.args(["--rounds", "1", "--time", "10"])
@@ -157,11 +165,12 @@ fn write(args: &Args, table: &str, load: &str) -> Result<()> {
         Kind::Tcp => "",
         Kind::Nats => " --nats",
         Kind::Peers => " --peers",
+        Kind::Growth => " --growth",
     };
     let pin = args.pin.map(|core| format!(" --pin {core}")).unwrap_or_default();
     let typed = format!("cargo xtask bench{kind} --write --rounds {} --time {}{pin}", args.rounds, args.time);
     let picture = args.picture().map(|path| format!("![The table below as bars]({path})\n\n")).unwrap_or_default();
-    let machine = machine(args.kind() != Kind::Tcp)?;
+    let machine = machine(matches!(args.kind(), Kind::Nats | Kind::Peers))?;
     let section = format!("`{typed}`\n\n{machine} {load}\n\n{picture}{}", table.trim_end());
     put(REPORT, mark(args.kind(), args.pin.is_some()), &section)
 }
@@ -174,7 +183,7 @@ mod tests {
     #[test]
     fn the_report_has_a_place_for_each_kind_of_run() {
         let report = std::fs::read_to_string(root().join(REPORT)).unwrap();
-        for kind in [Kind::Tcp, Kind::Nats, Kind::Peers] {
+        for kind in [Kind::Tcp, Kind::Nats, Kind::Peers, Kind::Growth] {
             for pinned in [false, true] {
                 replace(&report, REPORT, mark(kind, pinned), "x").unwrap();
             }

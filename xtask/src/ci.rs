@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use crate::workspace::{cargo, run as run_command};
-use crate::{bench, fuzz, test, tidy};
+use crate::{bench, fuzz, guard, test, tidy};
 
 struct Step {
     name: &'static str,
@@ -14,7 +14,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { name: "format", alone: "cargo fmt --all --check", run: format },
     Step { name: "lints", alone: "cargo clippy --workspace --all-targets -- -D warnings", run: lints },
     Step { name: "docs", alone: "RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps", run: docs },
@@ -24,6 +24,7 @@ const STEPS: [Step; 7] = [
         alone: "cargo test --manifest-path crates/plane-bench/peers/Cargo.toml",
         run: bench::check_peers,
     },
+    Step { name: "guard", alone: "cargo xtask guard", run: || guard::check().map(drop) },
     Step { name: "fuzz", alone: "cargo xtask fuzz", run: fuzz::smoke },
     Step { name: "tidy", alone: "cargo xtask tidy", run: tidy::run },
 ];

@@ -10,6 +10,7 @@
 //! - `fuzz`: the fuzz targets, and what they found.
 //! - `ci`: format, lints, docs, tests and tidy, in that order.
 //! - `report`: sections of reports that commands write.
+//! - `guard`: how many instructions hot paths take.
 //! - `bench`: the load run and its report.
 //! - `soak`: rolling restarts and long runs, and what connections and calls cost.
 //! - `sim`: many seeds of the simulated connection.
@@ -33,6 +34,8 @@ mod fuzz;
 mod ci;
 
 mod report;
+
+mod guard;
 
 mod bench;
 
@@ -64,6 +67,8 @@ enum Task {
     Ci,
     /// Measure calls and streams between two processes.
     Bench(bench::Args),
+    /// Count the instructions of the paths that every call walks, and see that they did not become more.
+    Guard(guard::Args),
     /// Call real workers for minutes while they are restarted, and see that nothing breaks or grows.
     Soak(soak::Args),
     /// Measure what connections and calls cost, and how long a dead peer and a cancel take.
@@ -87,6 +92,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Ci => ci::run(),
         Task::Bench(args) => bench::run(&args),
+        Task::Guard(args) => guard::run(&args),
         Task::Soak(args) => soak::run(&args),
         Task::Figures(args) => soak::figures(&args),
         Task::Sim(args) => sim::run(&args),

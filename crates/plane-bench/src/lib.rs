@@ -31,7 +31,7 @@ mod drive;
 pub use drive::{drive, runtime};
 
 mod summary;
-pub use summary::{Spread, Summary, summarize, table};
+pub use summary::{Spread, Summary, micros, summarize, table};
 
 mod comparison;
 pub use comparison::{Comparison, compare, comparison_table};

@@ -1,5 +1,6 @@
 //! The load run: a client and a server in processes of their own, or both in one for the in-process transport.
 
+mod growth;
 mod parts;
 
 use std::path::PathBuf;
@@ -32,6 +33,33 @@ enum Role {
         /// Serve over this NATS server, and in the bare pattern of its client library beside it; else over TCP.
         #[arg(long, value_name = "URL")]
         nats: Option<String>,
+        #[command(flatten)]
+        threads: Threads,
+    },
+    /// Measure how cost grows over TCP: with calls in flight, connections and the size of messages. Both sides are new for
+    /// each point.
+    Growth {
+        /// Run both processes on this core and no other (needs taskset).
+        #[arg(long, value_name = "CORE")]
+        pin: Option<u16>,
+        /// How often every point is measured.
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+        rounds: u16,
+        /// How long each, in milliseconds.
+        #[arg(long, default_value_t = 1_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..=600_000))]
+        time: u64,
+    },
+    /// The calling side of one point of `growth`.
+    #[command(hide = true)]
+    Grow {
+        #[arg(long)]
+        address: Address,
+        #[arg(long)]
+        server: u32,
+        #[arg(long)]
+        place: usize,
+        #[arg(long)]
+        time: u64,
         #[command(flatten)]
         threads: Threads,
     },
@@ -116,6 +144,15 @@ fn start(role: Role) -> Result<()> {
                 None => parts::serve().await,
                 Some(url) => parts::serve_nats(&url).await,
             }
+        }),
+        Role::Growth { pin, rounds, time } => runtime(Some(1))?.block_on(async {
+            println!("{}", growth::run(pin, rounds, Duration::from_millis(time)).await?.trim());
+            Ok(())
+        }),
+        Role::Grow { address, server, place, time, threads } => runtime(threads.threads)?.block_on(async {
+            let grown = growth::measure(&address, server, place, Duration::from_millis(time)).await?;
+            println!("{}", serde_json::to_string(&grown)?);
+            Ok(())
         }),
         Role::Drive { address, nats, amount, threads } => runtime(threads.threads)?.block_on(async {
             match nats {

@@ -115,7 +115,9 @@ pub fn table(summaries: &[Summary]) -> String {
     out
 }
 
-pub(crate) fn micros(value: f64) -> String {
+/// Microseconds as a person reads them.
+#[must_use]
+pub fn micros(value: f64) -> String {
     if value < 1_000.0 { format!("{value:.0} µs") } else { format!("{:.2} ms", value / 1_000.0) }
 }
 

@@ -26,33 +26,31 @@ pub(crate) struct Counts {
 /// Counts one call in exactly one outcome: cancelled, unless something else is said before it is dropped.
 #[derive(Debug)]
 pub(crate) struct Counted {
-    counts: Arc<Counts>,
-    ended: bool,
+    /// `None` once it is counted, or another has the duty.
+    counts: Option<Arc<Counts>>,
 }
 
 impl Counted {
     pub(crate) fn start(counts: &Arc<Counts>) -> Self {
         counts.started.fetch_add(1, Ordering::Relaxed);
-        Self { counts: counts.clone(), ended: false }
+        Self { counts: Some(counts.clone()) }
     }
 
     /// Passes the duty to count on.
     pub(crate) fn take(&mut self) -> Self {
-        let taken = Self { counts: self.counts.clone(), ended: self.ended };
-        self.ended = true;
-        taken
+        Self { counts: self.counts.take() }
     }
 
     pub(crate) fn complete(&mut self) {
-        if !std::mem::replace(&mut self.ended, true) {
-            self.counts.completed.fetch_add(1, Ordering::Release);
+        if let Some(counts) = self.counts.take() {
+            counts.completed.fetch_add(1, Ordering::Release);
         }
     }
 
     /// Counts a failure and passes the error on.
     pub(crate) fn fail(&mut self, error: Error) -> Error {
-        if !std::mem::replace(&mut self.ended, true) {
-            self.counts.failed.fetch_add(1, Ordering::Release);
+        if let Some(counts) = self.counts.take() {
+            counts.failed.fetch_add(1, Ordering::Release);
         }
         error
     }
@@ -60,8 +58,8 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        if !self.ended {
-            self.counts.cancelled.fetch_add(1, Ordering::Release);
+        if let Some(counts) = self.counts.take() {
+            counts.cancelled.fetch_add(1, Ordering::Release);
         }
     }
 }

@@ -22,6 +22,10 @@ use crate::socket::ReadHalf;
 /// Rounds of reading and writing before other tasks of the thread have their turn.
 const ROUNDS: usize = 16;
 
+/// Bytes that are read before those who wait for them have their turn: the first of many items is to be seen while the
+/// last are still on their way.
+const ENOUGH: usize = 256 * 1024;
+
 /// Bytes that are dropped at a time while a connection ends.
 const LINGER_READ: usize = 16 * 1024;
 
@@ -104,11 +108,15 @@ impl<S: Start> LinkDriver<S> {
             self.handle_frames(cx)?;
         }
         self.poll_timer(cx)?;
+        let mut taken = 0;
         for _ in 0..ROUNDS {
             let read = match self.poll_read(cx) {
                 Err(failure) => return Poll::Ready(Err(self.unwritable.take().unwrap_or(failure))),
                 Ok(read) => read,
             };
+            if let Poll::Ready(bytes) = read {
+                taken += bytes;
+            }
             if self.half_closed.is_some()
                 && let Some(failure) = self.unwritable.take()
             {
@@ -131,6 +139,9 @@ impl<S: Start> LinkDriver<S> {
             }
             if read.is_pending() && self.link.driver_waits(written.is_pending()) {
                 return self.rest(cx);
+            }
+            if taken >= ENOUGH {
+                break;
             }
         }
         cx.waker().wake_by_ref();
@@ -188,8 +199,8 @@ impl<S: Start> LinkDriver<S> {
         Ok(())
     }
 
-    /// Handles what one read brings. Ready means that more may be there.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, Failure> {
+    /// Handles what one read brings, which is so many bytes. Ready means that more may be there.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, Failure> {
         if self.half_closed.is_some() {
             return Ok(Poll::Pending);
         }
@@ -202,7 +213,7 @@ impl<S: Start> LinkDriver<S> {
         }
         self.decoder.note_read(read);
         self.handle_frames(cx)?;
-        Ok(Poll::Ready(()))
+        Ok(Poll::Ready(read))
     }
 
     fn handle_frames(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {

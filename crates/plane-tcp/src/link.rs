@@ -48,6 +48,9 @@ enum Driver {
     Blocked,
 }
 
+/// A list of so many tasks to wake is kept; an idle connection is to hold little.
+const FEW: usize = 16;
+
 /// Callers that wait for room on any connection to one address.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
@@ -140,14 +143,21 @@ impl Link {
         if state.connection.wake.is_empty() && self.room.waiting.load(Ordering::Acquire) == 0 {
             return;
         }
-        let wake = std::mem::take(&mut state.connection.wake);
+        let mut wake = std::mem::take(&mut state.connection.wake);
         let roomy = self.room.waiting.load(Ordering::Acquire) > 0 && state.connection.has_room();
         drop(state);
-        for waker in wake {
+        for waker in wake.drain(..) {
             waker.wake();
         }
         if roomy {
             self.room.offer();
+        }
+        // A list for a few is used again, so that a lone call takes no memory for it.
+        if wake.capacity() <= FEW
+            && let Some(mut state) = self.state.try_lock()
+            && state.connection.wake.capacity() == 0
+        {
+            state.connection.wake = wake;
         }
     }
 

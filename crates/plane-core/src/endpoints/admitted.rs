@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use crate::address::Instance;
 use crate::endpoints::pace::Pace;
 use crate::endpoints::served::{Served, Shared};
@@ -38,7 +36,8 @@ impl Outcome {
 
 /// Whether a call may run.
 pub(super) enum Turn {
-    Running(OwnedSemaphorePermit),
+    /// It has one of the server's permits, which comes back when the call is over.
+    Running,
     Queued,
     Over,
 }
@@ -79,7 +78,7 @@ impl Admitted {
     /// Whether the handler may be started without waiting.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        matches!(self.turn, Turn::Running(_))
+        matches!(self.turn, Turn::Running)
     }
 
     /// Waits until the handler may be started.
@@ -91,8 +90,9 @@ impl Admitted {
             return;
         }
         // The semaphore is never closed.
-        if let Ok(permit) = self.shared.turns.clone().acquire_owned().await {
-            self.turn = Turn::Running(permit);
+        if let Ok(permit) = self.shared.turns.acquire().await {
+            permit.forget();
+            self.turn = Turn::Running;
             self.shared.queued.fetch_sub(1, Ordering::AcqRel);
         }
     }
@@ -110,7 +110,7 @@ impl Drop for Admitted {
             Turn::Queued => {
                 self.shared.queued.fetch_sub(1, Ordering::AcqRel);
             }
-            Turn::Running(permit) => drop(permit),
+            Turn::Running => self.shared.turns.add_permits(1),
             Turn::Over => {}
         }
         let counts = &self.shared.counts;

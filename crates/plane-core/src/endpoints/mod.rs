@@ -70,7 +70,7 @@ impl Endpoints {
                 table: RwLock::default(),
                 limits,
                 authorizer,
-                turns: Arc::new(Semaphore::new(turns)),
+                turns: Semaphore::new(turns),
                 gauge: Gauge::default(),
                 queued: AtomicUsize::new(0),
                 counts: Counts::default(),
@@ -166,8 +166,11 @@ impl Endpoints {
             return Err(draining());
         }
         let shared = self.shared.clone();
-        let turn = match shared.turns.clone().try_acquire_owned() {
-            Ok(permit) => Turn::Running(permit),
+        let turn = match shared.turns.try_acquire() {
+            Ok(permit) => {
+                permit.forget();
+                Turn::Running
+            }
             Err(_) => {
                 let queued = shared.queued.fetch_add(1, Ordering::AcqRel);
                 if queued >= shared.limits.queued {

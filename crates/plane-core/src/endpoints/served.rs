@@ -38,7 +38,7 @@ pub(super) struct Shared {
     pub(super) table: RwLock<FxHashMap<EndpointId, Vec<Arc<Served>>>>,
     pub(super) limits: AdmissionLimits,
     pub(super) authorizer: Option<Authorizer>,
-    pub(super) turns: Arc<Semaphore>,
+    pub(super) turns: Semaphore,
     pub(super) gauge: Gauge,
     pub(super) queued: AtomicUsize,
     pub(super) counts: Counts,

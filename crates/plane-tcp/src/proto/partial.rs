@@ -41,6 +41,12 @@ impl Reassembly {
         self.state.lock().spares.rest();
     }
 
+    /// Buffers that are kept.
+    #[cfg(test)]
+    pub(crate) fn spares(&self) -> usize {
+        self.state.lock().spares.len()
+    }
+
     #[cfg(any(test, fuzzing))]
     pub(crate) fn lent(&self) -> usize {
         self.state.lock().lent

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use plane_core::frame::FrameError;
 use plane_core::{Code, Status};
 
@@ -26,6 +26,8 @@ pub(crate) struct Receiving {
     unread: Backlog,
     /// Boxed, because few calls have messages that come in chunks.
     partial: Option<Box<Partial>>,
+    /// Where small messages of a reader that lags behind go.
+    copies: Option<Box<BytesMut>>,
     window: u32,
     /// What the other side may still send.
     credit: u32,
@@ -104,7 +106,16 @@ pub(crate) fn too_large(limit: usize) -> Status {
 
 impl Receiving {
     pub(crate) fn new(window: u32) -> Self {
-        Self { unread: Backlog::default(), partial: None, window, credit: window, owed: 0, count: 0, discard: false }
+        Self {
+            unread: Backlog::default(),
+            partial: None,
+            copies: None,
+            window,
+            credit: window,
+            owed: 0,
+            count: 0,
+            discard: false,
+        }
     }
 
     /// Takes a message, or a chunk of one if `more` follow. `read` says that somebody waits for the message. Returns
@@ -172,12 +183,17 @@ impl Receiving {
         Ok(())
     }
 
-    fn own(&self, chunk: Bytes) -> Bytes {
-        if self.unread.len() >= COPY_BEYOND && chunk.len() <= COPY_UP_TO {
-            Bytes::copy_from_slice(&chunk)
-        } else {
-            chunk
+    fn own(&mut self, chunk: Bytes) -> Bytes {
+        if self.unread.len() < COPY_BEYOND || chunk.len() > COPY_UP_TO {
+            return chunk;
         }
+        // Those of one call stand together, so that not each of them asks the allocator.
+        let copies = self.copies.get_or_insert_with(Box::default);
+        if copies.capacity() < chunk.len() {
+            **copies = BytesMut::with_capacity(COPY_UP_TO);
+        }
+        copies.extend_from_slice(&chunk);
+        copies.split().freeze()
     }
 
     /// The next message.

@@ -6,10 +6,12 @@
 //! - `large`: messages larger than their windows.
 //! - `limits`: what this side opens and sends up to a limit.
 //! - `refusing`: what is taken of the other side up to a limit.
+//! - `counted`: the paths that every call takes, for those who count instructions.
 //! - `ends`: how a connection ends.
 //! - `time`: what time does, to the instant.
 
 mod answers;
+mod counted;
 mod ends;
 mod large;
 mod limits;

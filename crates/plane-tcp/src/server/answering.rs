@@ -35,7 +35,7 @@ impl Start for Handlers {
             if trusted {
                 inline.note(opened.admitted.pace());
             }
-            let mut answering = Answering::new(link.clone(), opened, self.accept_notice);
+            let mut answering = Answering::new(link.clone(), opened, self.accept_notice, trusted);
             if trusted && answering.poll_stage(cx).is_ready() {
                 continue;
             }
@@ -110,7 +110,8 @@ struct Streaming {
 }
 
 impl Answering {
-    fn new(link: Arc<Link>, opened: Opened, accept_notice: Duration) -> Self {
+    /// The work for a call. A handler that is `trusted` is started here: it is polled at once.
+    fn new(link: Arc<Link>, opened: Opened, accept_notice: Duration, trusted: bool) -> Self {
         let Opened { call, mut admitted, headers, only, context, canceller } = opened;
         let body = match only {
             Some(message) => message.into(),
@@ -122,6 +123,12 @@ impl Answering {
         request.deadline = context.deadline();
         let on_probation = !admitted.pace().is_quick();
         let pace = on_probation.then(|| admitted.pace().clone());
+        if trusted {
+            let mut answering =
+                Self { link, call, canceller, accept_notice, pace, admitted: Some(admitted), stage: Stage::Done };
+            answering.start(request, context);
+            return answering;
+        }
         let parts = Box::new((request, context));
         let (admitted, stage) = if admitted.is_running() {
             (Some(admitted), Stage::Start(parts))
@@ -147,7 +154,10 @@ impl Answering {
         loop {
             match std::mem::replace(&mut self.stage, Stage::Done) {
                 Stage::Queued(turn, parts) => ready!(self.poll_queued(turn, parts, cx)),
-                Stage::Start(parts) => self.start(*parts),
+                Stage::Start(parts) => {
+                    let (request, context) = *parts;
+                    self.start(request, context);
+                }
                 Stage::Handler(handler) => ready!(self.poll_handler(handler, cx)),
                 Stage::Streaming(streaming) => ready!(self.poll_streaming(streaming, cx)),
                 Stage::Done => return Poll::Ready(()),
@@ -181,7 +191,7 @@ impl Answering {
         Poll::Ready(())
     }
 
-    fn start(&mut self, (request, context): (Request, plane_core::Context)) {
+    fn start(&mut self, request: Request, context: plane_core::Context) {
         let Some(admitted) = &self.admitted else { return };
         let handler = admitted.handler();
         match contain_panic(|| handler.call(request, context)) {

@@ -107,6 +107,31 @@ fn calls_that_end_make_room() {
     assert_eq!((pair.listener.reassembly.lent(), pair.listener.starved.len()), (0, 0));
 }
 
+/// The memory of a large message serves the next one, and is given back once no more come.
+#[test]
+fn memory_is_kept_while_it_is_used() {
+    let mut pair = Pair::new();
+    let mut at = Vec::new();
+    for rests in [0, 0, 1, 2] {
+        for _ in 0..rests {
+            pair.listener.handle_timeout(pair.now).expect("a connection that lives");
+        }
+        let call = pair.open(None);
+        pair.dialler.send(call, bytes(MESSAGE), true).expect("within the limit");
+        pair.exchange();
+        let Poll::Ready(Next::Message(message)) = pair.next(call) else { panic!("it came") };
+        at.push((message.as_ptr(), pair.listener.reassembly.spares()));
+        pair.listener.send(call, Bytes::new(), true).expect("within the limit");
+        pair.exchange();
+    }
+    assert!(at[..3].iter().all(|spare| *spare == at[0]), "{at:?}");
+    assert_eq!(at[3].1, 1, "the one that came after all was given back");
+    for spares in [1, 0] {
+        pair.listener.handle_timeout(pair.now).expect("a connection that lives");
+        assert_eq!(pair.listener.reassembly.spares(), spares);
+    }
+}
+
 /// A message that is whole and unread counts until it is read.
 #[test]
 fn a_message_that_nobody_reads_counts() {
