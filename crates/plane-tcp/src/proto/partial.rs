@@ -103,16 +103,19 @@ impl Partial {
         self.starved = false;
         self.favour(false);
         let mut bytes = std::mem::take(&mut self.bytes);
-        let room = bytes.capacity();
+        let spares = &mut self.reassembly.state.lock().spares;
         // A message that is much smaller than its room would hold more than it counts for.
-        let message = if bytes.len() < room / 2 {
-            let message = Bytes::copy_from_slice(&bytes);
+        if bytes.len() < bytes.capacity() / 2 {
+            let mut fitting = spares.take_fitting(bytes.len());
+            fitting.extend_from_slice(&bytes);
             bytes.clear();
-            message
-        } else {
-            bytes.split().freeze()
-        };
-        self.reassembly.state.lock().spares.keep(bytes, room);
+            let room = bytes.capacity();
+            spares.keep(bytes, room);
+            bytes = fitting;
+        }
+        let room = bytes.capacity();
+        let message = bytes.split().freeze();
+        spares.keep(bytes, room);
         (message, std::mem::take(&mut self.cost))
     }
 
@@ -161,5 +164,78 @@ impl Drop for Partial {
     fn drop(&mut self) {
         self.settle();
         self.favour(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(length: usize) -> Bytes {
+        vec![7; length].into()
+    }
+
+    fn begun(reassembly: &Arc<Reassembly>, length: usize, cost: u32) -> Partial {
+        let mut partial = Partial::new(reassembly.clone());
+        partial.push(&bytes(length), cost);
+        partial
+    }
+
+    #[test]
+    fn the_first_chunk_takes_room_for_others() {
+        let reassembly = Reassembly::new(0);
+        for (chunk, room) in [(1_000, 16_000), (100_000, 1 << 20), (2 << 20, 2 << 20)] {
+            let mut partial = begun(&reassembly, chunk, 0);
+            assert_eq!((partial.bytes.capacity(), partial.len()), (room, chunk));
+            partial.push(&bytes(1), 0);
+            assert_eq!(partial.len(), chunk + 1);
+        }
+    }
+
+    /// Half of its room is enough for a message to keep it.
+    #[test]
+    fn only_small_messages_leave_their_room() {
+        for (last, kept) in [(6_999, false), (7_000, true), (7_001, true)] {
+            let mut partial = begun(&Reassembly::new(0), 1_000, 3);
+            let at = partial.bytes.as_ptr();
+            let (message, cost) = partial.finish(&bytes(last));
+            assert_eq!((message.len(), cost), (1_000 + last, 3));
+            assert_eq!((message.as_ptr() == at, partial.len(), partial.cost()), (kept, 0, 0), "{last}");
+            assert_eq!(partial.reassembly.spares(), if kept { 1 } else { 2 });
+        }
+    }
+
+    #[test]
+    fn the_limit_is_exact_and_one_call_may_go_beyond() {
+        let reassembly = Reassembly::new(1_000);
+        let mut first = begun(&reassembly, 256, 999);
+        assert_eq!((first.lend(false), first.cost(), reassembly.lent()), (999, 0, 999));
+        let mut second = begun(&reassembly, 256, 2);
+        assert_eq!((second.lend(false), second.is_starved(), second.can_grow(false)), (0, true, false));
+        let mut third = begun(&reassembly, 256, 1);
+        assert_eq!((third.lend(false), third.favourite, reassembly.lent()), (1, false, 1_000), "exactly");
+        assert!(second.can_grow(true));
+        assert_eq!((second.lend(true), second.favourite, second.is_starved()), (2, true, false));
+        let mut fourth = begun(&reassembly, 256, 1);
+        assert!(!fourth.can_grow(true), "one at a time");
+        second.push(&bytes(256), 5);
+        assert_eq!((second.lend(false), reassembly.lent()), (5, 1_007));
+        second.finish(&bytes(1));
+        assert_eq!((second.favourite, reassembly.lent()), (false, 1_007), "it is whole and unread");
+        assert_eq!(fourth.lend(true), 1);
+        second.settle();
+        second.settle();
+        assert_eq!(reassembly.lent(), 1_001);
+        drop((first, third, fourth));
+        assert_eq!((reassembly.lent(), reassembly.state.lock().favourite), (0, false));
+    }
+
+    #[test]
+    fn what_costs_nothing_waits_for_nothing() {
+        let reassembly = Reassembly::new(1_000);
+        let mut other = begun(&reassembly, 256, 2_000);
+        assert_eq!(other.lend(true), 2_000);
+        let mut partial = Partial::new(reassembly.clone());
+        assert_eq!((partial.lend(true), partial.is_starved(), partial.favourite), (0, false, false));
     }
 }
