@@ -89,24 +89,39 @@ impl Partial {
 
     /// Appends a chunk that is not the last.
     pub(crate) fn push(&mut self, chunk: &Bytes, cost: u32) {
-        if self.bytes.is_empty() {
-            let room = (ROOM * chunk.len()).min(MOST_ROOM).max(chunk.len());
-            self.bytes = self.reassembly.state.lock().spares.take(room);
+        self.append(chunk);
+        self.cost += cost;
+    }
+
+    /// Its memory is at most four times what came, or sixteen times up to a mebibyte.
+    fn append(&mut self, chunk: &Bytes) {
+        let (held, needed) = (self.bytes.len(), self.bytes.len() + chunk.len());
+        if self.bytes.capacity() < needed {
+            let room = if held == 0 { (ROOM * needed).min(MOST_ROOM).max(needed) } else { 2 * needed };
+            let spares = &mut self.reassembly.state.lock().spares;
+            if let Some(mut larger) = spares.find(room) {
+                larger.extend_from_slice(&self.bytes);
+                let mut old = std::mem::replace(&mut self.bytes, larger);
+                old.clear();
+                let room = old.capacity();
+                spares.keep(old, room);
+            } else {
+                self.bytes.reserve(room - held);
+            }
         }
         self.bytes.extend_from_slice(chunk);
-        self.cost += cost;
     }
 
     /// The message with its last chunk, and the credit that it still holds.
     pub(crate) fn finish(&mut self, last: &Bytes) -> (Bytes, u32) {
-        self.bytes.extend_from_slice(last);
+        self.append(last);
         self.starved = false;
         self.favour(false);
         let mut bytes = std::mem::take(&mut self.bytes);
         let spares = &mut self.reassembly.state.lock().spares;
         // A message that is much smaller than its room would hold more than it counts for.
         if bytes.len() < bytes.capacity() / 2 {
-            let mut fitting = spares.take_fitting(bytes.len());
+            let mut fitting = spares.take(bytes.len());
             fitting.extend_from_slice(&bytes);
             bytes.clear();
             let room = bytes.capacity();
@@ -190,6 +205,22 @@ mod tests {
             partial.push(&bytes(1), 0);
             assert_eq!(partial.len(), chunk + 1);
         }
+    }
+
+    /// Memory that a larger message left is for messages that are as large by then, not for any that begins.
+    #[test]
+    fn a_message_that_begins_takes_no_more_than_fits_it() {
+        let reassembly = Reassembly::new(0);
+        let whole = |partial: &mut Partial| {
+            (0..40).for_each(|_| partial.push(&bytes(100_000), 0));
+            partial.finish(&bytes(1)).0
+        };
+        let first = whole(&mut begun(&reassembly, 100_000, 0));
+        let at = first.as_ptr();
+        drop(first);
+        let small: Vec<_> = (0..4).map(|_| begun(&reassembly, 1_000, 0)).collect();
+        assert!(small.iter().all(|partial| partial.bytes.capacity() <= 32_000), "{small:?}");
+        assert_eq!(whole(&mut begun(&reassembly, 100_000, 0)).as_ptr(), at, "it is used again");
     }
 
     /// Half of its room is enough for a message to keep it.

@@ -33,30 +33,23 @@ struct Spare {
 }
 
 impl Spares {
-    /// An empty buffer with this much room.
+    /// An empty buffer with this much room, kept or new.
     pub(crate) fn take(&mut self, room: usize) -> BytesMut {
-        self.take_up_to(room, usize::MAX)
+        self.find(room).unwrap_or_else(|| BytesMut::with_capacity(room))
     }
 
-    /// An empty buffer with this much room, and not with more than twice that.
-    pub(crate) fn take_fitting(&mut self, room: usize) -> BytesMut {
-        self.take_up_to(room, 2 * room)
-    }
-
-    fn take_up_to(&mut self, room: usize, most: usize) -> BytesMut {
+    /// One that was kept, with this much room and at most twice that: what few bytes hold must not be much memory.
+    pub(crate) fn find(&mut self, room: usize) -> Option<BytesMut> {
         self.used = true;
-        let fits = |spare: &mut Spare| spare.room <= most && spare.buffer.try_reclaim(room);
-        let free = self.spares.iter_mut().position(fits);
-        free.map_or_else(
-            || BytesMut::with_capacity(room),
-            |place| std::mem::take(&mut self.spares.remove(place).buffer),
-        )
+        let fits = |spare: &mut Spare| spare.room <= 2 * room && spare.buffer.try_reclaim(room);
+        let place = self.spares.iter_mut().position(fits)?;
+        Some(std::mem::take(&mut self.spares.remove(place).buffer))
     }
 
     /// Keeps an empty buffer that had this much room before the message was cut out of it. The oldest goes if there
     /// are too many.
     pub(crate) fn keep(&mut self, buffer: BytesMut, room: usize) {
-        if room > LARGEST {
+        if room == 0 || room > LARGEST {
             return;
         }
         if self.spares.len() == MOST {
@@ -125,7 +118,7 @@ mod tests {
         let mut spares = Spares::default();
         drop(message(&mut spares));
         for (room, kept) in [(ROOM + 1, 1), (ROOM / 2 - 1, 1), (ROOM / 2, 0)] {
-            assert!(spares.take_fitting(room).capacity() >= room);
+            assert!(spares.take(room).capacity() >= room);
             assert_eq!(spares.len(), kept, "{room}");
         }
     }
