@@ -51,7 +51,7 @@ impl Task {
                 Ok(Some(kept)) => return self.tell_again(kept).await,
                 Err(failure) => {
                     // Running it blindly could run it twice.
-                    tracing::debug!(?failure, "it cannot be told whether a request was answered");
+                    tracing::warn!(?failure, id = %self.stored.id, "it cannot be told whether a request was answered");
                     let delay = self.stored.store.config().retry_delay.0;
                     return self.stored.conclude(Word::Again(delay)).await;
                 }

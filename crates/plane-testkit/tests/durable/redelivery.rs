@@ -16,12 +16,24 @@ const USERS: &str = "authorization { users = [
     { user: mute, password: x, permissions: { publish: { deny: \"$JS.ACK.>\" } } } ] }
 no_auth_user: mute\n";
 
-/// How often NATS has given requests of `work` to servers.
-async fn deliveries(nats: &Nats) -> u64 {
+/// The same with another user who may not read anything out of the store.
+const BLIND: &str = "authorization { users = [
+    { user: all, password: x }
+    { user: blind, password: x, permissions: { publish: { deny: \"$JS.API.STREAM.MSG.GET.>\" } } } ] }\n";
+
+/// The same without that.
+const SEEING: &str = "authorization { users = [ { user: all, password: x }, { user: blind, password: x } ] }\n";
+
+fn credentials(user: &str) -> Credentials {
+    Credentials::UserPassword { user: user.to_owned(), password: "x".to_owned() }
+}
+
+/// How often NATS has given requests of this endpoint to servers.
+async fn deliveries(nats: &Nats, endpoint: &str) -> u64 {
     let plain = async_nats::ConnectOptions::with_user_and_password("all".to_owned(), "x".to_owned());
     let jetstream = async_nats::jetstream::new(plain.connect(nats.url()).await.unwrap());
     let stream = jetstream.get_stream("plane-requests=plane").await.unwrap();
-    stream.consumer_info("test=durable=work").await.unwrap().delivered.consumer_sequence
+    stream.consumer_info(&format!("test=durable={endpoint}")).await.unwrap().delivered.consumer_sequence
 }
 
 /// Threat E17: every acknowledgement of a request that was answered is lost, and then the server is killed. NATS gives it
@@ -29,14 +41,13 @@ async fn deliveries(nats: &Nats) -> u64 {
 #[tokio::test]
 async fn a_request_whose_acknowledgement_is_lost_is_run_once() {
     let nats = Nats::with(NatsServerOptions { configuration: USERS.to_owned(), ..NatsServerOptions::default() });
-    let credentials = Credentials::UserPassword { user: "all".to_owned(), password: "x".to_owned() };
-    let config = config(&nats, store()).credentials(credentials);
+    let config = config(&nats, store()).credentials(credentials("all"));
     let mut first = WorkerProcess::start(&nats.url()).await;
     let client = client(&config);
     assert_eq!(in_time(call(&client, "work", "once")).await.unwrap(), "once");
     assert_eq!(in_time(first.next()).await.unwrap(), "start once");
     // More often than a request is tried.
-    in_time(async { while deliveries(&nats).await < 5 {} }).await;
+    in_time(async { while deliveries(&nats, "work").await < 5 {} }).await;
     assert_eq!(in_time(call(&client, "work", "next")).await.unwrap(), "next");
     assert_eq!(in_time(first.next()).await.unwrap(), "start next");
     first.kill();
@@ -59,4 +70,32 @@ async fn a_request_whose_acknowledgement_is_lost_is_run_once() {
     assert_eq!((runs.load(Ordering::SeqCst), store.stats().await.unwrap().dead), (0, 0));
     assert_eq!(in_time(call(&client, "work", "new")).await.unwrap(), "new");
     assert_eq!(runs.load(Ordering::SeqCst), 1);
+}
+
+/// Threat E20: a worker that cannot learn whether a request was answered asks until it can. NATS counts what is given back
+/// for that like a try, so the request would be a dead letter that nobody ever ran.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn looking_whether_a_request_was_answered_is_no_try() {
+    let mut nats = Nats::with(NatsServerOptions { configuration: BLIND.to_owned(), ..NatsServerOptions::default() });
+    let config = config(&nats, store());
+    let all = config.clone().credentials(credentials("all"));
+    let client = client(&all);
+    let calling = tokio::spawn(async move { call(&client, "echo", "in the end").await });
+    let store = open(&all).await;
+    in_time(async { while store.stats().await.unwrap().stored == 0 {} }).await;
+    let echo = handler_fn(|request: Request, _| async { Ok(Response::new(request.body)) });
+    let worker = Worker::start(&config.credentials(credentials("blind"))).await.with("echo", echo).await;
+    let refused = || nats.log().iter().filter(|line| line.contains("STREAM.MSG.GET")).count();
+    // More often than a request is tried.
+    in_time(async {
+        while refused() < 10 {
+            tokio::task::yield_now().await
+        }
+    })
+    .await;
+    assert_eq!(deliveries(&nats, "echo").await, 1);
+    nats.restart_with_configuration(SEEING);
+    assert_eq!(in_time(calling).await.unwrap().unwrap(), "in the end");
+    assert_eq!(open(&all).await.stats().await.unwrap().dead, 0);
+    drop(worker);
 }
