@@ -2,30 +2,24 @@
 
 use std::fmt;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_nats::client::{PublishError, PublishErrorKind};
 use async_nats::connection::State;
-use async_nats::rustls;
-use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, ServerAddr, Subject};
+use async_nats::{Client, Subject};
 use bytes::Bytes;
 use futures_util::{Sink, SinkExt, StreamExt};
 use parking_lot::Mutex;
 use plane_core::{Delivery, Error, ErrorKind, Health};
-use tokio::sync::{OnceCell, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 
-use crate::config::{NatsConfig, Tls};
-use crate::credentials::Credentials;
+use crate::config::NatsConfig;
 use crate::events::Events;
-use crate::head;
 pub(crate) use crate::outbox::Outbound;
 use crate::outbox::Outbox;
-use crate::reconnect::Pauses;
-
-/// Messages of one subscription that wait to be taken in. It costs nothing until they come.
-const SUBSCRIPTION_CAPACITY: usize = 1 << 20;
+use crate::{dial, head};
 
 /// A connection to NATS that is made when it is first needed, and made again whenever it is lost. Clones are the same.
 #[derive(Clone)]
@@ -35,12 +29,17 @@ pub struct NatsConnection {
 
 struct Shared {
     config: NatsConfig,
-    client: OnceCell<Client>,
+    client: OnceLock<Client>,
+    /// The last attempt to connect for the first time.
+    attempt: Mutex<Option<watch::Receiver<Attempt>>>,
     /// The same client, for what is sent without waiting: nobody waits for this one, so nobody's turn is lost.
     sink: Mutex<Option<Client>>,
     events: Arc<Events>,
     outbox: Arc<Outbox>,
 }
+
+/// How an attempt to connect for the first time ended, once it has.
+type Attempt = Option<Result<(), dial::Failure>>;
 
 /// What became of a message that was to be sent without waiting.
 pub(crate) enum Tried {
@@ -60,8 +59,8 @@ impl NatsConnection {
     #[must_use]
     pub fn new(config: NatsConfig) -> Self {
         let events = Arc::new(Events::new());
-        let (client, sink) = Default::default();
-        Self { shared: Arc::new(Shared { config, client, sink, events, outbox: Arc::default() }) }
+        let (client, attempt, sink) = Default::default();
+        Self { shared: Arc::new(Shared { config, client, attempt, sink, events, outbox: Arc::default() }) }
     }
 
     pub(crate) fn config(&self) -> &NatsConfig {
@@ -89,12 +88,15 @@ impl NatsConnection {
     /// The connected client, for whatever else is done over NATS. It connects if nobody has needed it yet.
     ///
     /// # Errors
-    /// `Unavailable`, `Unauthenticated` or `InvalidArgument`, all `NotSent`.
+    /// `Unavailable`, `Unauthenticated`, `ResourceExhausted` or `InvalidArgument`, all `NotSent`.
+    ///
+    /// # Cancel safety
+    /// An attempt that has begun goes on for other callers.
     pub async fn client(&self) -> Result<&Client, Error> {
         let client = match self.shared.client.get() {
             Some(client) => client,
             // What happens once is not to make every call's future as large as it is.
-            None => Box::pin(self.shared.client.get_or_try_init(|| self.connect_and_send())).await?,
+            None => Box::pin(self.first()).await?,
         };
         if client.connection_state() != State::Connected {
             Box::pin(self.wait_while_it_moves(client)).await;
@@ -126,9 +128,45 @@ impl NatsConnection {
         Err(Error::new(kind, Delivery::NotSent, what))
     }
 
-    /// Connects, and starts the task that hands over what leaves together. It ends with the connection.
-    async fn connect_and_send(&self) -> Result<Client, Error> {
-        let client = self.connect().await?;
+    /// The client once it is connected for the first time. Whoever comes meanwhile waits for the same attempt, which goes
+    /// on without them: callers with less time than it takes would else never have a connection.
+    async fn first(&self) -> Result<&Client, Error> {
+        loop {
+            let mut attempt = self.attempt();
+            // It ends without a word with the runtime that it ran on only; then another one is begun on this.
+            if let Ok(Some(Err(failure))) = attempt.wait_for(Option::is_some).await.as_deref() {
+                return Err(failure.clone().into());
+            }
+            if let Some(client) = self.shared.client.get() {
+                return Ok(client);
+            }
+        }
+    }
+
+    /// The attempt that goes on or has succeeded, or a new one.
+    fn attempt(&self) -> watch::Receiver<Attempt> {
+        let mut current = self.shared.attempt.lock();
+        if let Some(attempt) = &*current {
+            let goes_on = attempt.has_changed().is_ok();
+            let is_of_use = match &*attempt.borrow() {
+                Some(ended) => ended.is_ok(),
+                None => goes_on,
+            };
+            if is_of_use {
+                return attempt.clone();
+            }
+        }
+        let (ended, attempt) = watch::channel(None);
+        let connection = self.clone();
+        tokio::spawn(async move {
+            let connected = dial::connect(connection.config(), &connection.shared.events).await;
+            ended.send_replace(Some(connected.map(|client| connection.start(client))));
+        });
+        current.insert(attempt).clone()
+    }
+
+    /// Starts the task that hands over what leaves together. It ends with the connection.
+    fn start(&self, client: Client) {
         *self.shared.sink.lock() = Some(client.clone());
         let mut sender = client.clone();
         let sending = self.shared.outbox.clone().run(async move |message| {
@@ -138,59 +176,8 @@ impl NatsConnection {
             }
         });
         tokio::spawn(sending);
-        Ok(client)
-    }
-
-    async fn connect(&self) -> Result<Client, Error> {
-        let config = &self.shared.config;
-        let refuse = |kind, what| Error::new(kind, Delivery::NotSent, what);
-        let servers = self.servers();
-        let addresses: Result<Vec<ServerAddr>, _> = config.servers.iter().map(|url| url.parse()).collect();
-        let addresses = addresses.map_err(|error| {
-            refuse(ErrorKind::InvalidArgument, format!("{servers}: {error}; NATS_SERVER takes nats://host:port"))
-        })?;
-        check_files(&config.tls)?;
-        let options = authenticate(self.options(), config.effective_credentials()).await?;
-        let connecting = options.connect(addresses);
-        let connected = tokio::time::timeout(config.connect_timeout, connecting).await.map_err(|_| {
-            let limit = config.connect_timeout;
-            let what = format!(
-                "no NATS server answered at {servers} within {limit:?} (NATS_SERVER, DYN_NATS_CONNECT_TIMEOUT)"
-            );
-            refuse(ErrorKind::Unavailable, what)
-        })?;
-        connected.map_err(|error| {
-            let (kind, what) = explain(&error, &servers);
-            refuse(kind, what).with_source(error)
-        })
-    }
-
-    fn options(&self) -> ConnectOptions {
-        let config = &self.shared.config;
-        let (events, pauses) = (self.shared.events.clone(), Pauses::default());
-        let mut options = ConnectOptions::new()
-            .name("plane")
-            // Whatever is asked of NATS itself is answered there as well: a user may be allowed nothing else.
-            .custom_inbox_prefix(&config.inbox_prefix)
-            // Credit limits what comes to a client, not a number of messages; what comes beyond this would be lost.
-            .subscription_capacity(SUBSCRIPTION_CAPACITY)
-            .connection_timeout(config.connect_timeout)
-            // Three of them unanswered make a lost connection: a frozen server is found about as fast as a dead peer.
-            .ping_interval(config.keepalive_interval / 2)
-            .max_reconnects(None)
-            .reconnect_delay_callback(move |attempt| pauses.before(attempt, Instant::now()))
-            .event_callback(move |event| {
-                events.note(&event);
-                std::future::ready(())
-            });
-        options = options.require_tls(config.tls.required);
-        if let Some(roots) = &config.tls.roots {
-            options = options.add_root_certificates(roots.clone());
-        }
-        if let Some((certificate, key)) = &config.tls.identity {
-            options = options.add_client_certificate(certificate.clone(), key.clone());
-        }
-        options
+        // There is none yet: attempts are made one after the other, and none after one that succeeded.
+        let _ = self.shared.client.set(client);
     }
 
     /// Tells when the connection is lost, from now on: the value is how often it was.
@@ -354,79 +341,6 @@ pub(crate) fn over_limit(bytes: usize, limit: usize) -> Error {
         "a message of {bytes} bytes is over the limit of {limit} bytes (DYN_NATS_MAX_MESSAGE_SIZE); use TCP for larger ones"
     );
     Error::new(ErrorKind::MessageTooLarge, Delivery::NotSent, what)
-}
-
-/// The client library does not say which file it cannot read.
-fn check_files(tls: &Tls) -> Result<(), Error> {
-    let identity = tls.identity.iter().flat_map(|(certificate, key)| [certificate, key]);
-    for path in tls.roots.iter().chain(identity) {
-        std::fs::File::open(path).map_err(|error| {
-            let what = format!("cannot read {} (NATS_TLS_CA, NATS_TLS_CERT, NATS_TLS_KEY): {error}", path.display());
-            Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what).with_source(error)
-        })?;
-    }
-    Ok(())
-}
-
-/// What a failed connect means, and what may help.
-fn explain(error: &ConnectError, servers: &str) -> (ErrorKind, String) {
-    let cannot = format!("cannot connect to NATS at {servers}");
-    match (error.kind(), tls_error(error)) {
-        (kind @ (ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation), _) => {
-            let what = format!(
-                "the NATS server at {servers} refuses this user: {kind}; correct NATS_AUTH_* or the user in NATS_SERVER"
-            );
-            (ErrorKind::Unauthenticated, what)
-        }
-        (ConnectErrorKind::Tls, _) => {
-            (ErrorKind::InvalidArgument, format!("{cannot}: {error}; correct the files of NATS_TLS_*"))
-        }
-        (_, Some(why @ rustls::Error::InvalidCertificate(_))) => {
-            let way_out = "the certificate must be for this name, and signed by a root of NATS_TLS_CA or of the system";
-            (ErrorKind::Unauthenticated, format!("{cannot}: {why}; {way_out}"))
-        }
-        (_, Some(why @ rustls::Error::AlertReceived(_))) => {
-            let way_out = "NATS_TLS_CERT must be a certificate that the server takes";
-            (ErrorKind::Unauthenticated, format!("{cannot}: {why}; {way_out}"))
-        }
-        (_, Some(why)) => {
-            let way_out = "does the server speak TLS? See NATS_TLS_REQUIRED";
-            (ErrorKind::Unavailable, format!("{cannot}: {why}; {way_out}"))
-        }
-        (_, None) if lacks_descriptors(error) => {
-            let way_out = "no descriptor was left on this side; raise its limit (ulimit -n)";
-            (ErrorKind::ResourceExhausted, format!("{cannot}: {error}; {way_out}"))
-        }
-        (_, None) => (ErrorKind::Unavailable, format!("{cannot}: {error}; see NATS_SERVER")),
-    }
-}
-
-/// Whether the system or the process has as many open files as it may, ENFILE and EMFILE on every Unix.
-fn lacks_descriptors(error: &(dyn std::error::Error + 'static)) -> bool {
-    let number = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
-    matches!(number, Some(23 | 24)) || error.source().is_some_and(lacks_descriptors)
-}
-
-/// What TLS found wrong, however deep it is.
-fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    let inner = match error.downcast_ref::<std::io::Error>() {
-        Some(io) => io.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static)),
-        None => error.source(),
-    };
-    error.downcast_ref().or_else(|| tls_error(inner?))
-}
-
-async fn authenticate(options: ConnectOptions, credentials: &Credentials) -> Result<ConnectOptions, Error> {
-    Ok(match credentials {
-        Credentials::None => options,
-        Credentials::UserPassword { user, password } => options.user_and_password(user.clone(), password.clone()),
-        Credentials::Token(token) => options.token(token.clone()),
-        Credentials::Nkey(seed) => options.nkey(seed.clone()),
-        Credentials::File(path) => options.credentials_file(path).await.map_err(|error| {
-            let what = format!("cannot read the NATS credentials file {}: {error}", path.display());
-            Error::new(ErrorKind::InvalidArgument, Delivery::NotSent, what).with_source(error)
-        })?,
-    })
 }
 
 impl fmt::Debug for NatsConnection {

@@ -27,6 +27,7 @@ mod credentials;
 pub use credentials::Credentials;
 
 mod delivery;
+mod dial;
 pub use delivery::{NatsDelivery, Storage, StoreConfig};
 
 mod config;
