@@ -51,7 +51,6 @@ impl Connection {
             }
             // Any byte is a sign of life.
             Frame::Pong(_) => Ok(()),
-            Frame::Skipped(_) => self.stray(now),
             Frame::Hello(_) => Err(Failure::violation(Code::PROTOCOL, "a second HELLO")),
             _ => self.stray(now),
         }

@@ -1,10 +1,64 @@
 //! How a connection ends, and what becomes of its calls.
 
 use plane_core::Code;
-use plane_core::frame::{GoAway, encode_go_away};
+use plane_core::frame::{Flags, GoAway, encode_end, encode_go_away};
 
-use super::peer::frame;
+use super::peer::{frame, message, told};
 use super::*;
+
+/// An orderly END after this many messages, with these trailers.
+fn orderly(call: u64, count: u64, trailers: &Headers) -> Vec<u8> {
+    frame(|out| encode_end(out, call, Flags::NONE, count, None, Some(trailers))).to_vec()
+}
+
+fn trailers() -> Headers {
+    Headers::from_iter([("spent".parse().expect("a name"), "1".parse().expect("a value"))])
+}
+
+/// An answer of which a message is missing, or has come too often, never looks whole; one that is keeps its trailers.
+#[test]
+fn an_answer_must_have_as_many_messages_as_its_end_says() {
+    let mut pair = Pair::new();
+    for (count, came) in [(1, 1), (2, 1), (1, 2), (0, 1), (1, 0)] {
+        let call = pair.open(None);
+        pair.deliver();
+        for _ in 0..came {
+            pair.hear(&message(call, Flags::NONE, 1)).expect("within the window");
+        }
+        pair.hear(&orderly(call, count, &trailers())).expect("it ends the call alone");
+        let mut next = || pair.dialler.poll_next(call, &Context::from_waker(Waker::noop()));
+        for _ in 0..came {
+            assert!(matches!(next(), Poll::Ready(Next::Message(_))));
+        }
+        match next() {
+            Poll::Ready(Next::End(Some(kept))) => assert_eq!((count, *kept), (came, trailers())),
+            Poll::Ready(Next::Failed(error)) => {
+                assert_eq!((error.kind(), count == came), (ErrorKind::Truncated, false))
+            }
+            other => panic!("{count} of {came}: {other:?}"),
+        }
+    }
+}
+
+/// The same of a request; who miscounts his own request speaks another protocol.
+#[test]
+fn a_request_must_have_as_many_messages_as_its_end_says() {
+    let mut pair = Pair::new();
+    let [whole, bare, short] = [(); 3].map(|()| {
+        let call = pair.open(None);
+        pair.dialler.send(call, bytes(1), false).expect("there is credit");
+        call
+    });
+    pair.deliver();
+    pair.listen(&orderly(whole, 1, &trailers())).expect("a whole one");
+    pair.listen(&orderly(bare, 1, &Headers::new())).expect("a whole one");
+    for call in [whole, bare] {
+        assert!(matches!(pair.next(call), Poll::Ready(Next::Message(_))));
+    }
+    assert!(matches!(pair.next(whole), Poll::Ready(Next::End(Some(kept))) if *kept == trailers()));
+    assert!(matches!(pair.next(bare), Poll::Ready(Next::End(None))));
+    assert_eq!(told(pair.listen(&orderly(short, 2, &Headers::new()))), Some(Code::PROTOCOL));
+}
 
 /// A GOAWAY ends the calls after the one that it names, and those alone.
 #[test]
