@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::StatusCode;
+use plane_manager::NetworkManager;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::calls::Calls;
 use crate::generate::Usage;
 use crate::openai::Route;
 
@@ -52,8 +54,8 @@ fn latency() -> Histogram {
 }
 
 impl Metrics {
-    /// `tls_unverified`: workers that speak TLS are taken at their word.
-    pub(super) fn new(tls_unverified: bool) -> Self {
+    /// Those of a frontend that calls workers by this manager.
+    pub(super) fn new(manager: &NetworkManager) -> Self {
         let series = Series {
             requests: Family::default(),
             in_flight: Gauge::default(),
@@ -70,9 +72,10 @@ impl Metrics {
         registry.register_with_unit("request_duration", help, Unit::Seconds, series.duration.clone());
         registry.register("tokens", "Tokens, as the workers counted them", series.tokens.clone());
         let unverified: Gauge = Gauge::default();
-        unverified.set(tls_unverified.into());
+        unverified.set(manager.config().tcp.tls.insecure_skip_verify.into());
         let help = "1 if DYN_TCP_TLS_INSECURE_SKIP_VERIFY takes every worker at its word, else 0";
         registry.register("tls_unverified", help, unverified);
+        registry.register_collector(Box::new(Calls(manager.clone())));
         Self { registry, series: Arc::new(series) }
     }
 

@@ -1,12 +1,14 @@
 //! The OpenAI-compatible HTTP server in front of the workers ([`Frontend`]).
 //!
 //! # Layout
+//! - `calls`: what the calls to workers came to.
 //! - `metrics`: what is counted.
 //! - `models`: which models there are, and calls to their workers.
 //! - `reply`: a worker's answer, checked for its end.
 //! - `stream`: a worker's answer as server-sent events.
 //! - `routes`: the HTTP routes.
 
+mod calls;
 mod metrics;
 mod models;
 mod reply;
@@ -48,7 +50,7 @@ impl Frontend {
         let FrontendConfig { endpoint, default_model, request_timeout, body_limit } = config;
         let models = models::Models::new(manager, endpoint, default_model);
         let discovery = manager.discovery().clone();
-        let metrics = metrics::Metrics::new(manager.config().tcp.tls.insecure_skip_verify);
+        let metrics = metrics::Metrics::new(manager);
         let app = routes::App { models, discovery, metrics, request_timeout };
         Self { router: routes::router(app, body_limit) }
     }

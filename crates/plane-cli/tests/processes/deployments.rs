@@ -33,6 +33,29 @@ pub(crate) async fn a_worker_killed_in_the_middle_is_told_and_another_takes_the_
     }
 }
 
+/// What workers did that ended a connection to them is counted by reason for whoever watches the frontend.
+#[tokio::test]
+async fn a_worker_that_speaks_another_protocol_is_counted() {
+    let place = Place::new(Plane::Tcp);
+    let stranger = Running::start(&place, &["frontend", "--http-port", "0"]).await;
+    let at = stranger.ready.strip_prefix("frontend at http://").unwrap();
+    let mut frontend = place.plane(&["frontend", "--http-port", "0", "--default-model", "m"]);
+    frontend.env("DYN_DISCOVERY_BACKEND", "static");
+    frontend.env("DYN_STATIC_INSTANCES", format!("dynamo.backend.generate=tcp://{at}"));
+    let frontend = Running::of(frontend).await;
+    let url = frontend.ready.strip_prefix("frontend at ").unwrap().to_owned();
+    let plane = Deployment { place, frontend, url };
+    assert_eq!(plane.chat().await.status(), 502);
+    let metrics = http_client().get(format!("{}/metrics", plane.url)).send().await.unwrap().text().await.unwrap();
+    for name in [
+        "plane_frontend_refusals_total{transport=\"tcp\",",
+        "plane_frontend_calls_total{transport=\"tcp\",outcome=\"failed\"}",
+    ] {
+        let is_counted = metrics.lines().any(|line| line.starts_with(name) && !line.ends_with(" 0"));
+        assert!(is_counted, "{name} in {metrics}");
+    }
+}
+
 #[tokio::test]
 async fn a_frontend_that_cannot_look_for_workers_says_so_and_calls_those_it_knows() {
     let mut plane = Deployment::start(Plane::Tcp).await;

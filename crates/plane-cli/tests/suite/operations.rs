@@ -87,6 +87,11 @@ async fn every_request_is_counted_once() {
         (format!("plane_frontend_request_duration_seconds_count{{{chat}}}"), "2"),
         ("plane_frontend_tokens_total{kind=\"prompt\"}".to_owned(), "3"),
         ("plane_frontend_tokens_total{kind=\"completion\"}".to_owned(), "1"),
+        ("plane_frontend_calls_total{transport=\"mem\",outcome=\"completed\"}".to_owned(), "1"),
+        ("plane_frontend_calls_in_flight{transport=\"mem\"}".to_owned(), "0"),
+        ("plane_frontend_connections{transport=\"mem\"}".to_owned(), "0"),
+        ("plane_frontend_dials_total{transport=\"mem\"}".to_owned(), "0"),
+        ("plane_frontend_refusals_total{transport=\"mem\",reason=\"stranger\"}".to_owned(), "0"),
     ] {
         assert_eq!(metric(&plane, &name).await, value, "{name}");
     }

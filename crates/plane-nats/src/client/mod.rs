@@ -92,12 +92,6 @@ impl NatsClient {
         }
     }
 
-    /// Messages that came to this client's inbox and belonged to no call: late answers, mostly.
-    #[must_use]
-    pub fn unknown_replies(&self) -> u64 {
-        self.shared.routes.strays()
-    }
-
     /// Everything that can refuse the call before the connection is needed.
     fn check(&self, address: &Address, request: &Request) -> Result<(), Error> {
         let refuse = |kind, what| Err(Error::new(kind, Delivery::NotSent, what));
@@ -354,6 +348,7 @@ impl RequestPlaneClient for NatsClient {
         let is_connected = self.reader.initialized() && self.connection.health() == Health::Ready;
         stats.connections = u64::from(is_connected);
         stats.dials = self.connection.dials();
+        stats.unknown_replies = self.shared.routes.strays();
         stats
     }
 

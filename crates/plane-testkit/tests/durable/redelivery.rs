@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use plane_core::{Request, Response, handler_fn};
+use plane_core::{Authorizer, Request, Response, Status, handler_fn};
 use plane_nats::Credentials;
 use plane_testkit::nats::{NatsServer as Nats, NatsServerOptions};
 
@@ -98,4 +98,23 @@ async fn looking_whether_a_request_was_answered_is_no_try() {
     assert_eq!(in_time(calling).await.unwrap().unwrap(), "in the end");
     assert_eq!(open(&all).await.stats().await.unwrap().dead, 0);
     drop(worker);
+}
+
+/// What a worker's authorizer forbids waits for one that allows it, however often NATS gives it to the first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stored_request_that_one_worker_forbids_waits_for_another() {
+    let nats = Nats::start();
+    let config = config(&nats, store());
+    let strict = config.clone().authorizer(Authorizer::new(|_, _| false));
+    let never = handler_fn(async |_, _| -> Result<Response, Status> { panic!("it is forbidden") });
+    let forbidding = Worker::start(&strict).await.with("echo", never).await;
+    let client = client(&config);
+    let calling = tokio::spawn(async move { call(&client, "echo", "allowed in the end").await });
+    // More often than a request is tried.
+    in_time(async { while deliveries(&nats, "echo").await < 5 {} }).await;
+    let echo = handler_fn(|request: Request, _| async { Ok(Response::new(request.body)) });
+    let allowing = Worker::start(&config).await.with("echo", echo).await;
+    assert_eq!(in_time(calling).await.unwrap().unwrap(), "allowed in the end");
+    assert_eq!(open(&config).await.stats().await.unwrap().dead, 0);
+    drop((forbidding, allowing));
 }

@@ -1,7 +1,8 @@
 //! Requests and answers that no correct peer makes.
 
 use plane_core::{
-    Code, Delivery, Error, ErrorKind, Refusal, Request, RequestPlaneClient, RequestPlaneServer, ServerStats,
+    AbortReason, Code, Delivery, Error, ErrorKind, Refusal, Request, RequestPlaneClient, RequestPlaneServer,
+    ServerStats,
 };
 use plane_testkit::nats::NatsServer as Nats;
 
@@ -84,4 +85,37 @@ async fn one_call_too_many_fails_alone() {
     drop(hangs);
     in_time(world.aborted.recv()).await.unwrap();
     in_time(world.echo("again")).await.unwrap();
+}
+
+/// Whoever may talk to a call may do so without end: nothing of it is kept, and others go on. Who may is for the NATS
+/// server to say (docs/nats.md, "Permissions").
+#[tokio::test]
+async fn a_flood_of_words_to_a_call_is_taken_as_it_comes() {
+    let nats = Nats::start();
+    let mut world = World::start(config(&nats)).await;
+    let plain = async_nats::connect(nats.url()).await.unwrap();
+    let mut answers = plain.subscribe("inbox.token.*").await.unwrap();
+    plain.publish_with_reply("plane.test.nats.hang", "inbox.token.+1", "go".into()).await.unwrap();
+    let beat = in_time(futures_util::StreamExt::next(&mut answers)).await.unwrap();
+    let control = beat.reply.unwrap();
+    let words = ["Plane-Stop", "Plane-Credit", "Plane-Seq", "Plane-Status", "Plane-Unknown"];
+    for number in 0..50_000 {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert(words[number % words.len()], u32::MAX.to_string());
+        plain.publish_with_headers(control.clone(), headers, "".into()).await.unwrap();
+        if number % 10_000 == 0 {
+            in_time(world.echo("beside it")).await.unwrap();
+        }
+    }
+    let mut abort = async_nats::HeaderMap::new();
+    abort.insert("Plane-Abort", "1");
+    plain.publish_with_headers(control, abort, "".into()).await.unwrap();
+    assert_eq!(in_time(world.aborted.recv()).await, Some(AbortReason::Cancelled));
+    in_time(world.echo("after it")).await.unwrap();
+    in_time(async {
+        while world.server.stats().in_flight > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
 }
