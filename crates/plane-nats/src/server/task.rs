@@ -23,8 +23,9 @@ use crate::{head, subject};
 pub(super) struct Task {
     pub(super) stored: Stored,
     pub(super) admitted: Admitted,
-    /// How long it has been stored.
+    /// How long it had been stored when it was taken in.
     pub(super) elapsed: Duration,
+    pub(super) taken_in: Instant,
 }
 
 impl Task {
@@ -100,7 +101,10 @@ impl Task {
             return Err(Status::invalid_argument("a stored request is one message"));
         }
         let Some(micros) = head::number(headers, head::TIMEOUT) else { return Ok(None) };
-        match Duration::from_micros(micros).checked_sub(self.elapsed).filter(|left| !left.is_zero()) {
+        match Duration::from_micros(micros)
+            .checked_sub(self.elapsed + self.taken_in.elapsed())
+            .filter(|left| !left.is_zero())
+        {
             Some(left) => Ok(Instant::now().checked_add(left)),
             None => Err(AbortReason::DeadlineExceeded.status()),
         }

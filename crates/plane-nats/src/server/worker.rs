@@ -222,7 +222,7 @@ impl Worker {
         };
         let looks = request.deliveries > 1 || request.sequence <= self.source.known;
         let elapsed = self.source.clock.since(request.stored);
-        let task = Task { stored: self.stored(request), admitted, elapsed };
+        let task = Task { stored: self.stored(request), admitted, elapsed, taken_in: Instant::now() };
         let parts = core.parts();
         tokio::spawn(async move {
             let _held = (permit, place);

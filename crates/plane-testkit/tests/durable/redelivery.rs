@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use plane_core::{Authorizer, Request, Response, Status, handler_fn};
+use plane_core::{Authorizer, Code, ErrorKind, Handler, Request, RequestPlaneClient, Response, Status, handler_fn};
 use plane_nats::Credentials;
 use plane_testkit::nats::{NatsServer as Nats, NatsServerOptions};
 
 use crate::process::WorkerProcess;
-use crate::world::{Worker, call, client, config, in_time, open, store};
+use crate::world::{Worker, any, call, client, config, endpoint, in_time, open, store};
 
 /// Who says nothing else may not acknowledge anything.
 const USERS: &str = "authorization { users = [
@@ -26,6 +27,17 @@ const SEEING: &str = "authorization { users = [ { user: all, password: x }, { us
 
 fn credentials(user: &str) -> Credentials {
     Credentials::UserPassword { user: user.to_owned(), password: "x".to_owned() }
+}
+
+/// Answers with what came, and counts.
+fn counted() -> (Arc<AtomicU64>, impl Handler) {
+    let runs = Arc::new(AtomicU64::new(0));
+    let counting = runs.clone();
+    let handler = handler_fn(move |request: Request, _| {
+        counting.fetch_add(1, Ordering::SeqCst);
+        async { Ok(Response::new(request.body)) }
+    });
+    (runs, handler)
 }
 
 /// How often NATS has given requests of this endpoint to servers.
@@ -51,14 +63,7 @@ async fn a_request_whose_acknowledgement_is_lost_is_run_once() {
     assert_eq!(in_time(call(&client, "work", "next")).await.unwrap(), "next");
     assert_eq!(in_time(first.next()).await.unwrap(), "start next");
     first.kill();
-    let runs = Arc::new(AtomicU64::new(0));
-    let counted = handler_fn({
-        let runs = runs.clone();
-        move |request: Request, _| {
-            runs.fetch_add(1, Ordering::SeqCst);
-            async { Ok(Response::new(request.body)) }
-        }
-    });
+    let (runs, counted) = counted();
     let _second = Worker::start(&config).await.with("work", counted).await;
     let store = open(&config).await;
     in_time(async {
@@ -97,6 +102,30 @@ async fn looking_whether_a_request_was_answered_is_no_try() {
     nats.restart_with_configuration(SEEING);
     assert_eq!(in_time(calling).await.unwrap().unwrap(), "in the end");
     assert_eq!(open(&all).await.stats().await.unwrap().dead, 0);
+    drop(worker);
+}
+
+/// The time in which a worker looks counts against the request's deadline like the time in the store.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_time_passes_while_a_worker_looks_is_not_run() {
+    let mut nats = Nats::with(NatsServerOptions { configuration: BLIND.to_owned(), ..NatsServerOptions::default() });
+    let config = config(&nats, store());
+    let all = config.clone().credentials(credentials("all"));
+    let client = client(&all);
+    let calling = tokio::spawn(async move {
+        let request = Request::new(endpoint("echo"), "late").with_timeout(Duration::from_secs(1));
+        client.call(&any(), request).await?.message().await
+    });
+    let store = open(&all).await;
+    in_time(async { while store.stats().await.unwrap().stored == 0 {} }).await;
+    let (runs, counted) = counted();
+    let worker = Worker::start(&config.credentials(credentials("blind"))).await.with("echo", counted).await;
+    assert_eq!(in_time(calling).await.unwrap().unwrap_err().kind(), ErrorKind::DeadlineExceeded);
+    nats.restart_with_configuration(SEEING);
+    let store = open(&all).await;
+    in_time(async { while store.stats().await.unwrap().dead == 0 {} }).await;
+    let letter = store.dead_letters(None, 0, 1).await.unwrap().remove(0);
+    assert_eq!((letter.reason.code(), runs.load(Ordering::SeqCst)), (Code::DEADLINE_EXCEEDED, 0));
     drop(worker);
 }
 
