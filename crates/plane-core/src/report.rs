@@ -34,8 +34,8 @@ pub struct ClientStats {
     pub dials: u64,
     /// What servers did that ended a connection to them, by reason.
     pub refusals: RefusalCounts,
-    /// Messages that came to this client over NATS and belonged to no call: late answers, mostly. Over other transports
-    /// nobody but the server can send any, and late ones are expected.
+    /// Messages that came and belonged to no call, where others than the server can send some (NATS): late answers,
+    /// mostly.
     pub unknown_replies: u64,
     /// 1 if servers that speak TLS are taken at their word, because verification was switched off; else 0.
     pub tls_unverified: u64,

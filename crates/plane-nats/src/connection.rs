@@ -131,30 +131,26 @@ impl NatsConnection {
     /// The client once it is connected for the first time. Whoever comes meanwhile waits for the same attempt, which goes
     /// on without them: callers with less time than it takes would else never have a connection.
     async fn first(&self) -> Result<&Client, Error> {
-        loop {
-            let mut attempt = self.attempt();
-            // It ends without a word with the runtime that it ran on only; then another one is begun on this.
-            if let Ok(Some(Err(failure))) = attempt.wait_for(Option::is_some).await.as_deref() {
-                return Err(failure.clone().into());
-            }
-            if let Some(client) = self.shared.client.get() {
-                return Ok(client);
-            }
+        let mut attempt = self.attempt();
+        if let Ok(Some(Err(failure))) = attempt.wait_for(Option::is_some).await.as_deref() {
+            return Err(failure.clone().into());
         }
+        // It is there, unless the attempt ended without a word: with the runtime that it ran on.
+        self.shared.client.get().ok_or_else(|| {
+            let what = "the runtime that was connecting to NATS has ended";
+            Error::new(ErrorKind::Unavailable, Delivery::NotSent, what)
+        })
     }
 
     /// The attempt that goes on or has succeeded, or a new one.
     fn attempt(&self) -> watch::Receiver<Attempt> {
         let mut current = self.shared.attempt.lock();
-        if let Some(attempt) = &*current {
-            let goes_on = attempt.has_changed().is_ok();
-            let is_of_use = match &*attempt.borrow() {
-                Some(ended) => ended.is_ok(),
-                None => goes_on,
-            };
-            if is_of_use {
-                return attempt.clone();
-            }
+        let is_of_use = |attempt: &&watch::Receiver<Attempt>| match &*attempt.borrow() {
+            Some(ended) => ended.is_ok(),
+            None => attempt.has_changed().is_ok(),
+        };
+        if let Some(attempt) = current.as_ref().filter(is_of_use) {
+            return attempt.clone();
         }
         let (ended, attempt) = watch::channel(None);
         let connection = self.clone();

@@ -13,6 +13,7 @@
 //! - `pack`: small messages that travel in one payload.
 //! - `outbox`: messages that leave together.
 //! - `reconnect`: how long to wait before NATS is tried again.
+//! - `dial`: connecting for the first time, and what may help if that fails.
 //! - `connection`: the connection to NATS, made when it is first needed.
 //! - `durable`: requests that are stored until they were answered.
 //! - `controls`: what is to be told of calls from places that cannot wait.
@@ -27,7 +28,6 @@ mod credentials;
 pub use credentials::Credentials;
 
 mod delivery;
-mod dial;
 pub use delivery::{NatsDelivery, Storage, StoreConfig};
 
 mod config;
@@ -46,6 +46,8 @@ mod pack;
 mod outbox;
 
 mod reconnect;
+
+mod dial;
 
 mod connection;
 pub use connection::NatsConnection;

@@ -27,42 +27,19 @@ impl Collector for Calls {
             outcomes.map(|(outcome, calls)| (*transport, Some(("outcome", outcome)), calls))
         });
         let refusals = clients.iter().flat_map(|(transport, stats)| {
-            let reasons = stats.refusals.iter().map(|(reason, count)| (reason.name(), count));
-            let reasons: Vec<_> = reasons.collect();
-            reasons.into_iter().map(|(reason, count)| (*transport, Some(("reason", reason)), count))
+            stats.refusals.iter().map(|(reason, count)| (*transport, Some(("reason", reason.name())), count))
         });
-        count(&mut encoder, "calls", "Calls to workers that have ended", outcomes)?;
-        gauge(&mut encoder, "calls_in_flight", "Calls to workers that have not ended", each(|stats| stats.in_flight))?;
-        gauge(&mut encoder, "connections", "Connections that are open", each(|stats| stats.connections))?;
-        count(&mut encoder, "dials", "Connections that were opened", each(|stats| stats.dials))?;
-        count(&mut encoder, "refusals", "What workers did that ended a connection to them", refusals)?;
+        let count = ConstCounter::new;
+        let gauge = |value| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        let out = &mut encoder;
+        encode(out, "calls", "Calls to workers that have ended", outcomes, count)?;
+        encode(out, "calls_in_flight", "Calls to workers that have not ended", each(|stats| stats.in_flight), gauge)?;
+        encode(out, "connections", "Connections that are open", each(|stats| stats.connections), gauge)?;
+        encode(out, "dials", "Connections that were opened", each(|stats| stats.dials), count)?;
+        encode(out, "refusals", "What workers did that ended a connection to them", refusals, count)?;
         let help = "Messages from NATS that belonged to no call and were dropped";
-        count(&mut encoder, "unknown_replies", help, each(|stats| stats.unknown_replies))
+        encode(out, "unknown_replies", help, each(|stats| stats.unknown_replies), count)
     }
-}
-
-fn count(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    values: impl IntoIterator<Item = Value>,
-) -> fmt::Result {
-    encode(
-        encoder,
-        name,
-        help,
-        values.into_iter().map(|(transport, label, value)| (transport, label, ConstCounter::new(value))),
-    )
-}
-
-fn gauge(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    values: impl IntoIterator<Item = Value>,
-) -> fmt::Result {
-    let gauge = |value| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-    encode(encoder, name, help, values.into_iter().map(|(transport, label, value)| (transport, label, gauge(value))))
 }
 
 /// One family with all its series; nothing of it while there are none.
@@ -70,15 +47,18 @@ fn encode<M: EncodeMetric>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    values: impl Iterator<Item = (Transport, Option<(&'static str, &'static str)>, M)>,
+    values: impl IntoIterator<Item = Value>,
+    metric: impl Fn(u64) -> M,
 ) -> fmt::Result {
-    let mut values = values.peekable();
-    let Some((_, _, first)) = values.peek() else { return Ok(()) };
-    let mut family = encoder.encode_descriptor(name, help, None, first.metric_type())?;
+    let mut values = values.into_iter().peekable();
+    if values.peek().is_none() {
+        return Ok(());
+    }
+    let mut family = encoder.encode_descriptor(name, help, None, metric(0).metric_type())?;
     for (transport, label, value) in values {
         let mut labels = vec![("transport", transport.to_string())];
         labels.extend(label.map(|(key, value)| (key, value.to_owned())));
-        value.encode(family.encode_family(&labels)?)?;
+        metric(value).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

@@ -42,11 +42,9 @@ async fn a_worker_that_speaks_another_protocol_is_counted() {
     let mut frontend = place.plane(&["frontend", "--http-port", "0", "--default-model", "m"]);
     frontend.env("DYN_DISCOVERY_BACKEND", "static");
     frontend.env("DYN_STATIC_INSTANCES", format!("dynamo.backend.generate=tcp://{at}"));
-    let frontend = Running::of(frontend).await;
-    let url = frontend.ready.strip_prefix("frontend at ").unwrap().to_owned();
-    let plane = Deployment { place, frontend, url };
+    let plane = Deployment::of(place, Running::of(frontend).await);
     assert_eq!(plane.chat().await.status(), 502);
-    let metrics = http_client().get(format!("{}/metrics", plane.url)).send().await.unwrap().text().await.unwrap();
+    let metrics = plane.metrics().await;
     for name in [
         "plane_frontend_refusals_total{transport=\"tcp\",",
         "plane_frontend_calls_total{transport=\"tcp\",outcome=\"failed\"}",

@@ -116,8 +116,17 @@ impl Deployment {
     pub(crate) async fn with(plane: Plane, args: &[&str]) -> Self {
         let place = Place::new(plane);
         let frontend = Running::start(&place, &[&["frontend", "--http-port", "0"], args].concat()).await;
+        Self::of(place, frontend)
+    }
+
+    /// The one behind this frontend.
+    pub(crate) fn of(place: Place, frontend: Running) -> Self {
         let url = frontend.ready.strip_prefix("frontend at ").unwrap().to_owned();
         Self { place, frontend, url }
+    }
+
+    pub(crate) async fn metrics(&self) -> String {
+        http_client().get(format!("{}/metrics", self.url)).send().await.unwrap().text().await.unwrap()
     }
 
     /// A worker that says its first token at once and each other `inter_token` later.

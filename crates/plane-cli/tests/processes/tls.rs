@@ -7,7 +7,6 @@ use plane_testkit::{Authority, CertificateFiles};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::http::http_client;
 use crate::place::{Deployment, PATIENCE, Place, Plane, Running, first_text};
 
 const WORKER: &[&str] =
@@ -53,10 +52,9 @@ async fn a_deployment_that_is_closed_to_strangers() {
     assert!(worker.ready.contains("tls://127.0.0.1:"), "{}", worker.ready);
     let identity = closed.authority.sign("frontend");
     let frontend = Running::of(closed.plane(&["frontend", "--http-port", "0"], &identity)).await;
-    let url = frontend.ready.strip_prefix("frontend at ").unwrap().to_owned();
-    let metrics = http_client().get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
+    let deployment = Deployment::of(Place::new(Plane::Tcp), frontend);
+    let metrics = deployment.metrics().await;
     assert!(metrics.contains("plane_frontend_tls_unverified 0"), "{metrics}");
-    let deployment = Deployment { place: Place::new(Plane::Tcp), frontend, url };
     deployment.until_workers(1).await;
     let events = first_text(deployment.chat().await).await;
     assert_eq!(timeout(PATIENCE, events.rest()).await.unwrap().last().unwrap(), "[DONE]");
@@ -89,8 +87,7 @@ async fn no_verification_is_logged_and_counted() {
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stderr).contains("DYN_TCP_TLS_INSECURE_SKIP_VERIFY"));
     let frontend = Running::of(careless(&["frontend", "--http-port", "0"])).await;
-    let url = frontend.ready.strip_prefix("frontend at ").unwrap();
-    let metrics = http_client().get(format!("{url}/metrics")).send().await.unwrap().text().await.unwrap();
+    let metrics = Deployment::of(place, frontend).metrics().await;
     assert!(metrics.contains("plane_frontend_tls_unverified 1"), "{metrics}");
 }
 

@@ -146,27 +146,30 @@ impl Stored {
         (Some(end), Word::Never)
     }
 
-    /// What was kept of the request's answer by another run; counts tries that were none. As long as the store cannot
-    /// tell, it is asked again: NATS would count a request that is given back for that as one more try.
+    /// What was kept of the request's answer by another run; counts tries that were none.
     pub(super) async fn look(&mut self) -> Result<Option<StreamMessage>, Failure> {
-        let (until, mut looks) = (Self::until(), 0);
-        let found = loop {
-            looks += 1;
-            let pause = self.store.config().delay_after(looks);
-            match self.store.answer(&self.endpoint, &self.id).await {
-                Ok(found) => break found,
-                Err(failure) if Instant::now() + pause > until => return Err(failure),
-                Err(failure) => {
-                    tracing::debug!(?failure, id = %self.id, "it cannot be told yet whether a request was answered");
-                    tokio::time::sleep(pause).await;
-                }
-            }
-        };
-        let Some(kept) = found else { return Ok(None) };
+        let Some(kept) = self.kept().await? else { return Ok(None) };
         let Some(given_back) = head::number(&kept.headers, head::GIVEN_BACK) else { return Ok(Some(kept)) };
         self.given_back = given_back;
         self.attempt = self.attempt.saturating_sub(given_back).max(1);
         Ok(None)
+    }
+
+    /// What the store has of its answer. As long as the store cannot tell, it is asked again: NATS would count a request
+    /// that is given back for that as one more try.
+    async fn kept(&self) -> Result<Option<StreamMessage>, Failure> {
+        let (until, mut looks) = (Self::until(), 0);
+        loop {
+            looks += 1;
+            let pause = self.store.config().delay_after(looks);
+            match self.store.answer(&self.endpoint, &self.id).await {
+                Err(failure) if Instant::now() + pause < until => {
+                    tracing::debug!(?failure, id = %self.id, "it cannot be told yet whether a request was answered");
+                    tokio::time::sleep(pause).await;
+                }
+                found => return found,
+            }
+        }
     }
 
     /// Tells JetStream, last of all.

@@ -93,7 +93,8 @@ impl Partial {
         self.cost += cost;
     }
 
-    /// Its memory is at most four times what came, or sixteen times up to a mebibyte.
+    /// Its memory is at most four times what came, or thirty-two times up to two mebibytes: half of that, or a buffer that was
+    /// kept and is up to twice as large.
     fn append(&mut self, chunk: &Bytes) {
         let (held, needed) = (self.bytes.len(), self.bytes.len() + chunk.len());
         if self.bytes.capacity() < needed {
