@@ -262,6 +262,10 @@ impl fmt::Debug for Endpoints {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
     use super::*;
     use crate::handler::handler_fn;
     use crate::message::Response;
@@ -326,6 +330,31 @@ mod tests {
         assert_eq!(waiting.await.unwrap(), DrainReport::new(1, 1));
         drop(stuck);
         assert_eq!(table.stats().in_flight, 0);
+    }
+
+    /// Calls that come while their handler is taken out are waited for or refused; none runs after the wait.
+    #[test]
+    fn no_call_outlives_an_unregistering() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let table = table(8, 0);
+        for _ in 0..2_000 {
+            let registration = register(&table, "a.b.c", 1).unwrap();
+            let over = AtomicBool::new(false);
+            let called = Barrier::new(2);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    called.wait();
+                    while let Ok(call) = table.admit("a.b.c", None, &peer()) {
+                        assert!(!over.load(Ordering::Acquire), "a call runs, and nobody waits for it");
+                        drop(call);
+                    }
+                });
+                called.wait();
+                let deadline = Instant::now() + Duration::from_secs(10);
+                assert_eq!(runtime.block_on(registration.unregister(deadline)).aborted, 0);
+                over.store(true, Ordering::Release);
+            });
+        }
     }
 
     /// Threat A27: one validator tells what can be no endpoint from what is not served.

@@ -48,7 +48,7 @@ mod tests {
     fn what_is_never_finished_is_given_up() {
         let start = Instant::now();
         let mut stall = Stall::new(LIMIT);
-        assert_eq!(stall.due(), None);
+        assert_eq!((stall.limit(), stall.due()), (LIMIT, None));
         for seconds in 0..30 {
             stall.note_unfinished(start + Duration::from_secs(seconds));
             assert!(!stall.is_over(start + Duration::from_secs(seconds)));

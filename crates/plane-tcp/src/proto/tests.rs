@@ -8,7 +8,9 @@
 //! - `refusing`: what is taken of the other side up to a limit.
 //! - `counted`: the paths that every call takes, for those who count instructions.
 //! - `ends`: how a connection ends.
+//! - `reading`: what readers find, and what becomes of what nobody reads.
 //! - `time`: what time does, to the instant.
+//! - `turns`: how much goes out at once.
 
 mod answers;
 mod counted;
@@ -16,8 +18,10 @@ mod ends;
 mod large;
 mod limits;
 mod peer;
+mod reading;
 mod refusing;
 mod time;
+mod turns;
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -109,18 +113,25 @@ impl Pair {
 /// Everything that one side has to write.
 fn written(from: &mut Connection) -> Vec<u8> {
     let mut out = Vec::new();
-    let mut batch = Batch::default();
     while from.wants_to_write() {
-        from.transmit(&mut batch);
-        while !batch.is_empty() {
-            let take = |slices: &[std::io::IoSlice<'_>]| {
-                let before = out.len();
-                slices.iter().for_each(|slice| out.extend_from_slice(slice));
-                Ok::<_, ()>(out.len() - before)
-            };
-            let taken = batch.write_with(take).expect("it takes all");
-            batch.advance(taken);
-        }
+        out.extend(turn(from));
+    }
+    out
+}
+
+/// What one side writes in one turn.
+fn turn(from: &mut Connection) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut batch = Batch::default();
+    from.transmit(&mut batch);
+    while !batch.is_empty() {
+        let take = |slices: &[std::io::IoSlice<'_>]| {
+            let before = out.len();
+            slices.iter().for_each(|slice| out.extend_from_slice(slice));
+            Ok::<_, ()>(out.len() - before)
+        };
+        let taken = batch.write_with(take).expect("it takes all");
+        batch.advance(taken);
     }
     out
 }

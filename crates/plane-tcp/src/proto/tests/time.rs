@@ -193,3 +193,27 @@ fn a_deadline_ends_a_handler_to_the_instant() {
     assert_eq!((error.kind(), error.delivery()), (ErrorKind::DeadlineExceeded, Delivery::Unknown));
     assert_eq!(frames(&mut pair.dialler), [(Kind::CANCEL, call)]);
 }
+
+/// Time has nothing to do any more with a call that nobody waits for, nor with one that has ended and is not read yet.
+#[test]
+fn a_call_that_is_over_asks_nothing_of_time() {
+    for abandoned in [true, false] {
+        let mut pair = Pair::new();
+        let call = pair.open(Some(bytes(1)));
+        pair.deliver();
+        assert_eq!(pair.dialler.next_timeout(), pair.now, "the first word");
+        pair.dialler.handle_timeout(pair.now).expect("a connection that lives");
+        assert_eq!(pair.dialler.next_timeout(), pair.now + ACCEPT);
+        if abandoned {
+            pair.dialler.abandon(call, plane_core::Code::CANCELLED);
+        } else {
+            let error = plane_core::Error::new(ErrorKind::Cancelled, Delivery::Unknown, "ended here");
+            pair.dialler.fail_call(call, error);
+        }
+        assert_eq!(pair.dialler.calls[&call].due(), None);
+        written(&mut pair.dialler);
+        pair.dialler.handle_timeout(pair.now + ACCEPT).expect("a connection that lives");
+        assert_eq!(frames(&mut pair.dialler), [], "it was told before");
+        assert_eq!(pair.dialler.clock.next_due, None);
+    }
+}

@@ -1,0 +1,26 @@
+//! How much goes out at once.
+
+use super::*;
+
+/// Exactly one turn is staged, and a message more waits; with a byte less it goes along.
+#[test]
+fn a_turn_is_full_to_the_byte() {
+    for (room, waits) in [(0, true), (1, false)] {
+        let mut pair = Pair::new();
+        let calls = [(); 5].map(|()| pair.open(None));
+        pair.deliver();
+        let [head @ .., last] = &calls;
+        let chunk = pair.dialler.max_chunk();
+        for call in &head[1..] {
+            pair.dialler.send(*call, bytes(chunk), false).expect("there is credit");
+        }
+        let rest = connection::TURN - room - pair.dialler.outbox.staged() - HEAD_LEN;
+        pair.dialler.send(head[0], bytes(rest), false).expect("there is credit");
+        assert_eq!(pair.dialler.outbox.staged(), connection::TURN - room);
+        pair.dialler.send(*last, bytes(1), false).expect("there is credit");
+        assert_eq!(pair.dialler.ready.len(), usize::from(waits));
+        let more = if waits { 0 } else { HEAD_LEN + 1 };
+        assert_eq!(turn(&mut pair.dialler).len(), connection::TURN - room + more);
+        assert_eq!(turn(&mut pair.dialler).len(), HEAD_LEN + 1 - more, "what waited");
+    }
+}
