@@ -16,7 +16,7 @@ use tokio_util::io::poll_read_buf;
 use crate::failure::Failure;
 use crate::linger::LINGER;
 use crate::link::{Flushed, Link};
-use crate::proto::{Opened, Stall};
+use crate::proto::{Connection, Opened, Stall};
 use crate::socket::ReadHalf;
 
 /// Rounds of reading and writing before other tasks of the thread have their turn.
@@ -247,10 +247,10 @@ impl<S: Start> LinkDriver<S> {
     /// A peer that has only closed its half still gets its answers. One that is gone resets the connection once
     /// something is sent to it, so that is done at once.
     fn end_of_input(&mut self) -> Result<(), Failure> {
-        let (answering, peer) =
-            self.link.peek(|connection| (connection.answers_calls(), connection.peer.address.clone()));
-        if !answering {
-            let what = format!("{peer} closed the connection");
+        if !self.link.peek(Connection::answers_calls) {
+            let what = self
+                .link
+                .peek(|connection| format!("{} closed the connection{}", connection.peer.address, connection.said()));
             return Err(Failure::new(ErrorKind::Disconnected, what));
         }
         let now = now();
@@ -314,8 +314,10 @@ impl<S: Start> LinkDriver<S> {
     }
 
     fn lost(&self, error: &io::Error) -> Failure {
-        let peer = self.link.peek(|connection| connection.peer.address.clone());
-        Failure::new(ErrorKind::Disconnected, format!("the connection to {peer} was lost: {error}"))
+        let what = self.link.peek(|connection| {
+            format!("the connection to {} was lost: {error}{}", connection.peer.address, connection.said())
+        });
+        Failure::new(ErrorKind::Disconnected, what)
     }
 }
 

@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 
 use crate::config::{AbuseLimits, Rate};
 use crate::failure::Failure;
+use crate::proto::beside::Beside;
 use crate::proto::budget::Budget;
 use crate::proto::call::{Call, Caller, Opened, Role};
 use crate::proto::outbox::Outbox;
@@ -70,6 +71,8 @@ pub(crate) struct Connection {
     /// The last call whose OPEN was handed to the writer.
     pub(crate) sent_through: u64,
     pub(crate) outbox: Outbox,
+    /// What large messages give way to.
+    pub(crate) beside: Beside,
     /// Calls with something to send and credit for it, each once.
     pub(crate) ready: VecDeque<u64>,
     /// Calls whose sender waits until the outbox has room.
@@ -162,6 +165,7 @@ impl Connection {
             last_call: 0,
             sent_through: 0,
             outbox: Outbox::default(),
+            beside: Beside::new(),
             ready: VecDeque::new(),
             crowded: Vec::new(),
             starved: VecDeque::new(),
@@ -262,9 +266,10 @@ impl Connection {
         if let Some(message) = only {
             call.sending.push(message, true);
             let room = CHUNK.min(self.max_chunk().saturating_sub(self.settings.headers.bytes + OPEN_REST));
-            first = call.sending.next_chunk(room).unwrap_or(first);
+            first = call.sending.next_chunk(room, u32::MAX).unwrap_or(first);
         }
         let (chunk, flags) = first;
+        self.beside.note(flags);
         let length = chunk.len();
         self.outbox.push(|out| encode_open(out, id, flags, &fields, length), chunk);
     }
@@ -280,6 +285,8 @@ impl Connection {
         if !call.ended {
             self.expect_strays();
         }
+        // What was sent last may not have been read yet.
+        self.budgets.strays.grant(call.sending.credits_to_come(self.theirs.credit));
         Some(call)
     }
 
@@ -318,6 +325,12 @@ impl Connection {
     pub(crate) fn is_finished(&self) -> bool {
         let ends = self.retired || self.refused_by.is_some();
         ends && self.in_flight == 0 && !self.wants_to_write()
+    }
+
+    /// What the other side said of why it ends the connection.
+    pub(crate) fn said(&self) -> String {
+        let reason = self.refused_by.as_ref().filter(|go_away| go_away.code != Code::OK);
+        reason.map_or_else(String::new, |go_away| format!(", saying {}: {}", go_away.code, go_away.text))
     }
 
     /// Ends every call: the connection is lost, or is given up.

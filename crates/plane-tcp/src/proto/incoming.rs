@@ -101,6 +101,9 @@ impl Connection {
             }
             return Ok(());
         }
+        if !more && call.receiving.begun() == 0 {
+            self.beside.note(flags);
+        }
         match call.receiving.push(payload, more, call.reader.is_some(), limits) {
             Ok(readable) => {
                 if end && call.receiving.count() != 1 {
@@ -241,6 +244,9 @@ impl Connection {
 
     fn on_credit(&mut self, now: Instant, id: u64, bytes: u32) -> Result<(), Failure> {
         let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::CREDIT, id) };
+        if call.sending.ahead() > 0 {
+            self.beside.note_taken(now, id, bytes);
+        }
         if !call.sending.add_credit(bytes) {
             return Err(Failure::violation(Code::FLOW_CONTROL, format!("credit above 2 GiB on call {id}")));
         }

@@ -4,6 +4,7 @@
 //! - `budget`: how often a peer may do something cheap.
 //! - `stall`: how long a peer may leave something unfinished.
 //! - `outbox`: bytes on their way to the socket.
+//! - `beside`: how large messages make room for small ones.
 //! - `spare`: memory of large messages for those that come next.
 //! - `partial`: messages that come in chunks, and how much of them a connection holds.
 //! - `receiving`, `sending`: the two directions of a call, with their credit.
@@ -22,6 +23,8 @@ pub(crate) use stall::Stall;
 
 mod outbox;
 pub(crate) use outbox::Batch;
+
+mod beside;
 
 mod spare;
 

@@ -46,8 +46,9 @@ impl Connection {
         call.sending.push(message, only);
         // What fits one chunk goes at once while the writer keeps up; the rest takes its turn with other calls.
         if self.outbox.staged() < TURN
-            && let Some((chunk, flags)) = call.sending.next_chunk(max_chunk)
+            && let Some((chunk, flags)) = call.sending.next_chunk(max_chunk, u32::MAX)
         {
+            self.beside.note(flags);
             let length = chunk.len();
             self.outbox.push(|out| encode_message_head(out, id, flags, length), chunk);
         }
@@ -124,9 +125,14 @@ impl Connection {
         {
             let Some(call) = self.calls.get_mut(&id) else { continue };
             call.sending.queued = false;
-            if let Some((chunk, flags)) = call.sending.next_chunk(max_chunk) {
+            if let Some((chunk, flags)) = call.sending.next_chunk(max_chunk, self.beside.share()) {
                 let length = chunk.len();
                 self.outbox.push(|out| encode_message_head(out, id, flags, length), chunk);
+                if flags.has(Flags::MORE) {
+                    self.beside.note_chunk(self.clock.last_received, id, call.sending.ahead());
+                } else {
+                    self.beside.forget(id);
+                }
             }
             self.resume(id);
         }

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use plane_core::frame::FrameError;
 use plane_core::{Code, Status};
 
+use crate::proto::beside::LEAST;
 use crate::proto::partial::{Partial, Reassembly};
 
 /// What a MESSAGE costs beside its bytes (docs/protocol.md, "Credit"): about what holding a message costs a receiver,
@@ -153,7 +154,7 @@ impl Receiving {
     }
 
     /// Bytes of a message that has not come whole.
-    fn begun(&self) -> usize {
+    pub(crate) fn begun(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.len())
     }
 
@@ -213,9 +214,11 @@ impl Receiving {
         !self.unread.is_empty()
     }
 
-    /// The credit to give back now: nothing, or at least half the window.
+    /// The credit to give back now: nothing, or at least half the window, or less of a message in the middle, so that its
+    /// sender need not keep as much on its way.
     pub(crate) fn repay(&mut self) -> Option<u32> {
-        if self.owed < self.window / 2 {
+        let step = if self.begun() > 0 || self.discard { least_credit(self.window) } else { self.window / 2 };
+        if self.owed < step {
             return None;
         }
         let owed = std::mem::take(&mut self.owed);
@@ -258,6 +261,11 @@ impl Receiving {
         }
         Ok(self.count == count)
     }
+}
+
+/// A receiver with this window gives less back at no time.
+pub(crate) fn least_credit(window: u32) -> u32 {
+    (window / 2).min(LEAST)
 }
 
 /// What a chunk costs of the credit.

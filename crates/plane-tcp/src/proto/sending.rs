@@ -4,7 +4,7 @@ use bytes::Bytes;
 use plane_core::frame::{Flags, MIN_CHUNK};
 use plane_core::{Headers, Status};
 
-use crate::proto::receiving::MESSAGE_COST;
+use crate::proto::receiving::{MESSAGE_COST, cost, least_credit};
 
 /// A message that could not be handed over at once, the end behind it, and the credit left.
 #[derive(Debug)]
@@ -20,6 +20,10 @@ pub(crate) struct Sending {
     cut: bool,
     /// Whether the call stands in the connection's queue of those with something to send.
     pub(crate) queued: bool,
+    /// Whether the message that waits gives way to others until credit comes.
+    yields: bool,
+    /// Credit that those of its chunks hold which went out, as far as none has come back.
+    ahead: u32,
 }
 
 #[derive(Debug)]
@@ -57,6 +61,8 @@ impl Sending {
             closed: false,
             cut: false,
             queued: false,
+            yields: false,
+            ahead: 0,
         }
     }
 
@@ -91,6 +97,7 @@ impl Sending {
     pub(crate) fn push(&mut self, message: Bytes, end: bool) {
         debug_assert!(self.pending.is_none() && !self.closed);
         self.count += 1;
+        self.ahead = 0;
         self.pending = Some(Pending { rest: message, end });
         self.closed = end;
     }
@@ -104,11 +111,27 @@ impl Sending {
     /// The other side can take more. False if the sum is impossible.
     pub(crate) fn add_credit(&mut self, bytes: u32) -> bool {
         self.credit += u64::from(bytes);
+        self.ahead = self.ahead.saturating_sub(bytes);
+        self.yields = false;
         self.credit <= u64::from(u32::MAX / 2)
     }
 
-    /// The next chunk, if there is one and credit for it; with it the flags of its frame.
-    pub(crate) fn next_chunk(&mut self, max_chunk: usize) -> Option<(Bytes, Flags)> {
+    /// How often the other side may still give credit back for what was sent, of a window that was so large at first.
+    pub(crate) fn credits_to_come(&self, window: u32) -> u32 {
+        let on_its_way = u64::from(window).saturating_sub(self.credit);
+        let least = u64::from(least_credit(window));
+        // Few calls send as much as that.
+        if on_its_way < least { 0 } else { u32::try_from(on_its_way / least).unwrap_or(u32::MAX) }
+    }
+
+    /// Credit that the chunks of the message in hand hold which are on their way.
+    pub(crate) fn ahead(&self) -> u32 {
+        self.ahead
+    }
+
+    /// The next chunk, if there is one and credit for it, and less than `share` of its message is on
+    /// its way; with it the flags of its frame.
+    pub(crate) fn next_chunk(&mut self, max_chunk: usize, share: u32) -> Option<(Bytes, Flags)> {
         let pending = self.pending.as_mut()?;
         let credit = usize::try_from(self.credit).unwrap_or(usize::MAX).checked_sub(MESSAGE_COST as usize)?;
         let rest = pending.rest.len();
@@ -117,12 +140,18 @@ impl Sending {
         if length < rest && length < MIN_CHUNK {
             return None;
         }
+        self.yields = self.ahead >= share;
+        if self.yields {
+            return None;
+        }
+        let chunk = pending.rest.split_to(length);
         self.credit -= length as u64 + u64::from(MESSAGE_COST);
         if length < rest {
-            return Some((pending.rest.split_to(length), Flags::MORE));
+            self.ahead = self.ahead.saturating_add(cost(&chunk));
+            return Some((chunk, Flags::MORE));
         }
-        let Pending { rest, end } = self.pending.take()?;
-        Some((rest, Flags::when(end, Flags::END)))
+        let Pending { end, .. } = self.pending.take()?;
+        Some((chunk, Flags::when(end, Flags::END)))
     }
 
     /// The end, once nothing waits before it.
@@ -141,6 +170,7 @@ impl Sending {
     /// Whether something waits for its turn only.
     pub(crate) fn has_work(&self) -> bool {
         match &self.pending {
+            Some(_) if self.yields => false,
             Some(pending) => self.credit >= (pending.rest.len().min(MIN_CHUNK) as u64) + u64::from(MESSAGE_COST),
             None => self.ending.is_some(),
         }
@@ -163,13 +193,16 @@ mod tests {
         let mut sending = Sending::new(1000);
         sending.push(vec![0; 1500].into(), true);
         let mut lengths = Vec::new();
-        while let Some((chunk, flags)) = sending.next_chunk(400) {
+        while let Some((chunk, flags)) = sending.next_chunk(400, u32::MAX) {
             lengths.push((chunk.len(), flags));
         }
         // 400 + 64 twice leaves 72, which is too little for a chunk.
         assert_eq!(lengths, [(400, Flags::MORE), (400, Flags::MORE)]);
         assert!(sending.add_credit(900));
-        assert_eq!(sending.next_chunk(4000).map(|(chunk, flags)| (chunk.len(), flags)), Some((700, Flags::END)));
+        assert_eq!(
+            sending.next_chunk(4000, u32::MAX).map(|(chunk, flags)| (chunk.len(), flags)),
+            Some((700, Flags::END))
+        );
         assert!(!sending.has_pending());
     }
 
@@ -178,9 +211,9 @@ mod tests {
         let mut sending = Sending::new(100);
         sending.push(vec![0; 200].into(), false);
         sending.finish(Ending { status: None, trailers: None, not_executed: false });
-        assert!(sending.next_chunk(4000).is_none() && sending.next_end().is_none());
+        assert!(sending.next_chunk(4000, u32::MAX).is_none() && sending.next_end().is_none());
         sending.add_credit(1000);
-        assert!(sending.next_chunk(4000).is_some());
+        assert!(sending.next_chunk(4000, u32::MAX).is_some());
         assert_eq!(sending.next_end().map(|(_, count)| count), Some(1));
     }
 
@@ -188,9 +221,9 @@ mod tests {
     fn after_a_cut_nothing_follows_but_an_end() {
         let mut sending = Sending::new(1000);
         sending.push(vec![0; 1500].into(), false);
-        assert_eq!(sending.next_chunk(400).map(|(_, flags)| flags), Some(Flags::MORE));
+        assert_eq!(sending.next_chunk(400, u32::MAX).map(|(_, flags)| flags), Some(Flags::MORE));
         sending.cut();
-        assert!(sending.next_chunk(400).is_none() && sending.is_closed() && !sending.is_finished());
+        assert!(sending.next_chunk(400, u32::MAX).is_none() && sending.is_closed() && !sending.is_finished());
         sending.finish(Ending::failed(Status::internal("cut")));
         assert!(sending.is_finished() && sending.next_end().is_some());
     }
@@ -205,7 +238,7 @@ mod tests {
         assert!(!sending.is_ready() && sending.has_pending());
         assert!(sending.add_credit(1000));
         assert!(!sending.is_ready(), "one waits");
-        assert_eq!(sending.next_chunk(4000).map(|(chunk, _)| chunk.len()), Some(2));
+        assert_eq!(sending.next_chunk(4000, u32::MAX).map(|(chunk, _)| chunk.len()), Some(2));
         assert!(sending.is_ready() && !sending.has_pending());
     }
 
@@ -225,7 +258,7 @@ mod tests {
             let mut sending = Sending::new(MESSAGE_COST + credit);
             sending.push(vec![0; length].into(), false);
             assert_eq!(sending.has_work(), chunk.is_some(), "{length} bytes with a credit of {credit}");
-            let found = sending.next_chunk(4000).map(|(chunk, flags)| (chunk.len(), flags));
+            let found = sending.next_chunk(4000, u32::MAX).map(|(chunk, flags)| (chunk.len(), flags));
             assert_eq!(found, chunk, "{length} bytes with a credit of {credit}");
         }
     }
@@ -236,12 +269,12 @@ mod tests {
         let mut sending = Sending::new(2 * MESSAGE_COST + 400);
         for length in [100, 300] {
             sending.push(vec![0; length].into(), false);
-            assert!(sending.next_chunk(4000).is_some());
+            assert!(sending.next_chunk(4000, u32::MAX).is_some());
         }
         sending.push(Bytes::new(), false);
-        assert!(sending.next_chunk(4000).is_none() && !sending.has_work());
+        assert!(sending.next_chunk(4000, u32::MAX).is_none() && !sending.has_work());
         assert!(sending.add_credit(MESSAGE_COST));
-        assert!(sending.has_work() && sending.next_chunk(4000).is_some());
+        assert!(sending.has_work() && sending.next_chunk(4000, u32::MAX).is_some());
     }
 
     #[test]
@@ -250,7 +283,7 @@ mod tests {
         assert!(!sending.has_pending() && !sending.has_work() && sending.next_end().is_none());
         for _ in 0..2 {
             sending.push(vec![0; 1].into(), false);
-            assert!(sending.next_chunk(4000).is_some());
+            assert!(sending.next_chunk(4000, u32::MAX).is_some());
         }
         assert!(!sending.is_closed() && !sending.is_finished() && !sending.is_cut());
         sending.finish(Ending::orderly());
@@ -266,7 +299,7 @@ mod tests {
         sending.finish(Ending::orderly());
         sending.close();
         assert!(sending.is_closed() && sending.is_finished() && !sending.is_cut());
-        assert!(sending.next_chunk(4000).is_none() && sending.next_end().is_none() && !sending.has_pending());
+        assert!(sending.next_chunk(4000, u32::MAX).is_none() && sending.next_end().is_none() && !sending.has_pending());
     }
 
     /// Threat A21: credit beyond reason.

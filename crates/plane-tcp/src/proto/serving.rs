@@ -122,6 +122,7 @@ impl Connection {
         self.clock.idle_since = None;
         self.note_due(deadline);
         let only = if whole {
+            self.beside.note(flags);
             Some(payload)
         } else {
             if !flags.has(Flags::NO_MESSAGE) {

@@ -237,8 +237,10 @@ fn an_answer_begins_with_its_first_whole_message() {
     pair.deliver();
     pair.listener.send(call, bytes(150_000), true).expect("within the limit");
     pair.reply();
-    assert!(pair.begin(call).is_pending());
-    pair.deliver();
-    pair.reply();
+    for _ in 0..2 {
+        assert!(pair.begin(call).is_pending());
+        pair.deliver();
+        pair.reply();
+    }
     assert!(matches!(pair.begin(call), Poll::Ready(Ok((_, Begun::Only(message)))) if message.len() == 150_000));
 }

@@ -102,3 +102,18 @@ fn a_peer_that_takes_nothing_is_found_in_time() {
     // Sooner than the keepalive, which would take 15 s.
     assert!((10_000 * MS..=11_000 * MS).contains(&took), "{took:?}");
 }
+
+/// A large message gives way to small ones, but not by waiting a whole way for each of its chunks, which would take 3.2 s.
+#[test]
+fn a_large_message_beside_small_ones_uses_a_long_way() {
+    let mut large = script(1, Answer::Only(1));
+    large.caller.sends = vec![4 << 20];
+    let mut small = script(2, Answer::Echo);
+    small.caller.at_once = false;
+    small.caller.sends = vec![1; 250];
+    small.caller.pause = 2 * MS;
+    let (mut record, took) = run(vec![large, small], (25 * MS, Duration::ZERO), Vec::new());
+    assert_eq!(record.of(1).outcome, Some(Outcome::Complete(1)));
+    assert_eq!(record.of(2).outcome, Some(Outcome::Complete(250)));
+    assert!(took <= 1_200 * MS, "{took:?}");
+}

@@ -109,6 +109,22 @@ async fn a_goaway_does_not_speak_for_the_calls_before_it() {
     assert_eq!(refused(call).await, (ErrorKind::Disconnected, Delivery::Unknown));
 }
 
+/// Why a server ends a connection is what the callers on it are told.
+#[tokio::test]
+async fn the_reason_of_a_goaway_reaches_the_callers() {
+    let (client, listener) = (single(), PeerListener::bind().await);
+    let call = spawn(&client, &listener, "hi");
+    let mut peer = listener.accept().await;
+    let (id, _, _) = peer.expect_open().await;
+    let reason = GoAway { code: Code::ENHANCE_YOUR_CALM, text: "too many pings".to_owned(), ..go_away(id) };
+    peer.send(|out| encode_go_away(out, &reason)).await;
+    drop(peer);
+    let error = soon(call).await.expect("no panic").expect_err("no answer");
+    assert_eq!((error.kind(), error.delivery()), (ErrorKind::Disconnected, Delivery::Unknown));
+    let text = error.to_string();
+    assert!(text.contains("ENHANCE_YOUR_CALM") && text.contains("too many pings"), "{text}");
+}
+
 /// Case A12: a refusal says so, and is the callers' to retry; a status after a start is no refusal.
 #[tokio::test]
 async fn a_status_says_whether_a_handler_was_started() {

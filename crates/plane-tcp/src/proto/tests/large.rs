@@ -1,6 +1,8 @@
 //! Messages larger than the windows of their calls: what they hold together, and that each gets done.
 
 use super::*;
+use crate::config::Rate;
+use crate::proto::budget::Budget;
 use crate::proto::receiving::MESSAGE_COST;
 
 const WINDOW: usize = 100_000;
@@ -145,4 +147,53 @@ fn a_message_that_nobody_reads_counts() {
     assert!(lent > MESSAGE - WINDOW && lent <= MESSAGE + (chunks + 2) * MESSAGE_COST as usize, "{lent}");
     assert!(pair.reads(call));
     assert_eq!(pair.listener.reassembly.lent(), 0);
+}
+
+/// While small messages come and go a large one has little on its way, so that they do not wait behind it for long. Once
+/// they stop, its window is its only bound.
+#[test]
+fn a_large_message_gives_way_to_small_ones() {
+    let mut pair = Pair::new();
+    let large = pair.open(None);
+    let small = pair.open(None);
+    pair.exchange();
+    pair.dialler.send(small, bytes(1), false).expect("there is credit");
+    pair.dialler.send(large, bytes(4 * MESSAGE), false).expect("within the limit");
+    let mut ahead = [0; 2];
+    for (small_ones, ahead) in [true, false].into_iter().zip(&mut ahead) {
+        let mut sent = 0;
+        while pair.dialler.calls[&large].sending.has_pending() && sent < 2 * MESSAGE {
+            if small_ones {
+                pair.dialler.send(small, bytes(1), false).expect("there is credit");
+            }
+            let turn = written(&mut pair.dialler);
+            assert!(!turn.is_empty(), "credit came for what was on its way");
+            sent += turn.len();
+            *ahead = turn.len().max(*ahead);
+            pair.listen(&turn).expect("a correct peer");
+            pair.reply();
+        }
+    }
+    let [beside, alone] = ahead;
+    assert!(beside < 2 * 64 * 1024 + 1_000, "{beside} bytes at once");
+    assert!(alone > 900_000, "{alone} bytes at once");
+}
+
+/// Credit for the last of an answer crosses its end. That is no frame without effect, however many answers there are.
+#[test]
+fn credit_for_the_last_of_an_answer_is_no_abuse() {
+    let mut pair = Pair::new();
+    pair.listener.budgets.strays = Budget::new(Rate { at_once: 1, per_second: 1 }, pair.now);
+    for _ in 0..10 {
+        let call = pair.open(None);
+        pair.dialler.finish(call, Ending::orderly());
+        pair.deliver();
+        pair.listener.send(call, bytes(MESSAGE), true).expect("within the limit");
+        pair.reply();
+        assert!(pair.listener.calls.is_empty(), "it is on its way");
+        assert!(pair.dialler.wants_to_write(), "credit for it");
+        pair.deliver();
+        let Poll::Ready(Ok((_, Begun::Only(answer)))) = pair.begin(call) else { panic!("it came") };
+        assert_eq!(answer.len(), MESSAGE);
+    }
 }
