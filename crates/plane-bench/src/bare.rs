@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::caller::{Caller, DriveError, Exchange};
 use crate::cell::Shape;
 use crate::handlers::{ECHO, PACED, READY, items_asked};
-use crate::sample::{Recorder, Way};
+use crate::sample::{Ended, Way};
 
 /// Calls in the plain pattern.
 #[derive(Debug)]
@@ -31,14 +31,14 @@ impl BareCaller {
         Self { client, subject, exchange, streams: matches!(shape, Shape::Stream { .. }) }
     }
 
-    async fn request(&self, recorder: &mut Recorder) -> Result<(), async_nats::Error> {
+    async fn request(&self) -> Result<Ended, async_nats::Error> {
         let mut seen = self.exchange.begin();
         let answer = self.client.request(self.subject.clone(), self.exchange.message().clone()).await?;
         seen.item(answer.payload.len());
-        Ok(seen.record(recorder)?)
+        Ok(seen.end()?)
     }
 
-    async fn stream(&self, recorder: &mut Recorder) -> Result<(), async_nats::Error> {
+    async fn stream(&self) -> Result<Ended, async_nats::Error> {
         let mut seen = self.exchange.begin();
         let inbox = self.client.new_inbox();
         let mut items = self.client.subscribe(inbox.clone()).await?;
@@ -47,15 +47,15 @@ impl BareCaller {
             let item = items.next().await.ok_or("the subscription ended before the stream")?;
             seen.item(item.payload.len());
         }
-        Ok(seen.record(recorder)?)
+        Ok(seen.end()?)
     }
 }
 
 impl Caller for BareCaller {
     const WAY: Way = Way::Bare;
 
-    async fn call(&self, recorder: &mut Recorder) -> Result<(), DriveError> {
-        let called = if self.streams { self.stream(recorder).await } else { self.request(recorder).await };
+    async fn call(&self) -> Result<Ended, DriveError> {
+        let called = if self.streams { self.stream().await } else { self.request().await };
         called.map_err(DriveError::Bare)
     }
 }

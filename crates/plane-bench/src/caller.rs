@@ -9,7 +9,7 @@ use plane_core::{Address, EndpointId, Error, Request, RequestPlaneClient};
 
 use crate::cell::{Pace, Shape};
 use crate::handlers::{ECHO, PACED, READY, endpoint, stream_request};
-use crate::sample::{Recorder, Way};
+use crate::sample::{Ended, Way};
 
 /// Why a cell could not be measured. A number that hides failed calls is no number.
 #[derive(Debug)]
@@ -61,11 +61,11 @@ pub trait Caller: Send + Sync + 'static {
     /// What makes them.
     const WAY: Way;
 
-    /// Makes one call and records it once it has ended well.
+    /// Makes one call, and tells what it brought once it has ended well.
     ///
     /// # Errors
     /// The call failed or brought the wrong answer.
-    fn call(&self, recorder: &mut Recorder) -> impl Future<Output = Result<(), DriveError>> + Send;
+    fn call(&self) -> impl Future<Output = Result<Ended, DriveError>> + Send;
 }
 
 /// One kind of call and what its answer must be.
@@ -129,18 +129,18 @@ impl Seen<'_> {
         self.bytes += bytes as u64;
     }
 
-    /// Records the call if all of its answer has come.
+    /// What the call brought, if all of its answer has come.
     ///
     /// # Errors
     /// [`DriveError::Wrong`] if it has not.
-    pub fn record(self, recorder: &mut Recorder) -> Result<(), DriveError> {
+    pub fn end(self) -> Result<Ended, DriveError> {
         let whole = self.started.elapsed();
         let Exchange { items, bytes, message, .. } = self.exchange;
         if (self.items, self.bytes) != (*items, *bytes) {
             return Err(DriveError::Wrong { items: *items, bytes: *bytes, came: (self.items, self.bytes) });
         }
-        recorder.call(self.first.unwrap_or(whole), whole, self.items, self.bytes + message.len() as u64);
-        Ok(())
+        let bytes = self.bytes + message.len() as u64;
+        Ok(Ended { first: self.first.unwrap_or(whole), whole, items: self.items, bytes })
     }
 }
 
@@ -168,14 +168,14 @@ impl PlaneCaller {
 impl Caller for PlaneCaller {
     const WAY: Way = Way::Plane;
 
-    async fn call(&self, recorder: &mut Recorder) -> Result<(), DriveError> {
+    async fn call(&self) -> Result<Ended, DriveError> {
         let mut seen = self.exchange.begin();
         let request = Request::new(self.endpoint.clone(), self.exchange.message().clone());
         let mut response = self.client.call(&self.address, request).await.map_err(DriveError::Call)?;
         while let Some(item) = response.next().await {
             seen.item(item.map_err(DriveError::Call)?.len());
         }
-        seen.record(recorder)
+        seen.end()
     }
 }
 

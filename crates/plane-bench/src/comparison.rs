@@ -81,11 +81,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sample::Recorder;
+    use crate::sample::{Ended, Recorder};
 
     fn sample(way: Way, calls: u64) -> Sample {
         let mut recorder = Recorder::default();
-        (0..calls).for_each(|_| recorder.call(Duration::from_micros(5), Duration::from_micros(calls), 1, 1));
+        let ended = Ended { first: Duration::from_micros(5), whole: Duration::from_micros(calls), items: 1, bytes: 1 };
+        (0..calls).for_each(|_| recorder.note(&ended));
         recorder.sample("a", way, Duration::from_secs(1))
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use crate::caller::{Caller, DriveError};
@@ -35,22 +36,27 @@ pub async fn drive<C: Caller>(caller: C, cell: Cell, time: Duration) -> Result<S
 
 async fn round<C: Caller>(caller: &Arc<C>, cell: Cell, time: Duration) -> Result<Recorder, DriveError> {
     let until = Instant::now() + time;
+    // One for each thread: with one for each caller what is measured would have little of the cache.
+    let threads = tokio::runtime::Handle::current().metrics().num_workers();
+    let recorders: Arc<[Mutex<Recorder>]> = (0..threads.max(1)).map(|_| Mutex::default()).collect();
     let mut callers = JoinSet::new();
-    for _ in 0..cell.shape.in_flight() {
-        let caller = caller.clone();
+    for index in 0..cell.shape.in_flight() {
+        let (caller, recorders) = (caller.clone(), recorders.clone());
         callers.spawn(async move {
-            let mut recorder = Recorder::default();
+            let recorder = &recorders[index % recorders.len()];
             loop {
-                caller.call(&mut recorder).await?;
+                let ended = caller.call().await?;
+                recorder.lock().note(&ended);
                 if Instant::now() >= until {
-                    return Ok(recorder);
+                    return Ok(());
                 }
             }
         });
     }
-    let mut all = Recorder::default();
     while let Some(ended) = callers.join_next().await {
-        all.merge(&ended.map_err(DriveError::Caller)??);
+        ended.map_err(DriveError::Caller)??;
     }
+    let mut all = Recorder::default();
+    recorders.iter().for_each(|recorder| all.merge(&recorder.lock()));
     Ok(all)
 }

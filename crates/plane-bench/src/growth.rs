@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use plane_bench::{Caller, Cell, DriveError, PlaneCaller, Recorder, Shape, Spread, Way, drive, micros};
+use plane_bench::{Caller, Cell, DriveError, Ended, PlaneCaller, Shape, Spread, Way, drive, micros};
 use plane_core::{Address, RequestPlaneClient};
 use plane_tcp::{ClientConfig, TcpClient};
 use serde::{Deserialize, Serialize};
@@ -155,9 +155,8 @@ pub(crate) async fn measure(address: &Address, server: u32, place: usize, time: 
         drive(caller, cell, time).await?
     } else {
         let traffic = async {
-            let mut unheard = Recorder::default();
             loop {
-                if let Err(error) = large.call(&mut unheard).await {
+                if let Err(error) = large.call().await {
                     return error;
                 }
             }
@@ -188,9 +187,9 @@ struct Turns {
 impl Caller for Turns {
     const WAY: Way = Way::Plane;
 
-    async fn call(&self, recorder: &mut Recorder) -> Result<(), DriveError> {
+    async fn call(&self) -> Result<Ended, DriveError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        self.callers[turn % self.callers.len()].call(recorder).await
+        self.callers[turn % self.callers.len()].call().await
     }
 }
 

@@ -19,7 +19,7 @@ mod handlers;
 pub use handlers::{ECHO, PACED, READY, Served, items_asked, serve_all};
 
 mod sample;
-pub use sample::{Recorder, Sample, Way};
+pub use sample::{Ended, Recorder, Sample, Way};
 
 mod caller;
 pub use caller::{Caller, DriveError, Exchange, PlaneCaller, Seen};

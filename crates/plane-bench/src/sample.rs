@@ -5,7 +5,20 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-/// What one caller of a cell saw.
+/// A call that ended well.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// When its first item came.
+    pub first: Duration,
+    /// When it ended.
+    pub whole: Duration,
+    /// Messages of its answer.
+    pub items: u64,
+    /// Payload, both ways together.
+    pub bytes: u64,
+}
+
+/// What the calls of a cell came to.
 #[derive(Debug)]
 pub struct Recorder {
     calls: u64,
@@ -20,15 +33,16 @@ const LONGEST: u64 = 60_000_000_000;
 
 impl Default for Recorder {
     fn default() -> Self {
-        // Two digits, so that it is small: every caller has one, and what is measured needs the cache.
+        // Two digits, so that it is small: what is measured needs the cache.
         let histogram = || Histogram::new_with_max(LONGEST, 2).expect("constant bounds that fit each other");
         Self { calls: 0, items: 0, bytes: 0, whole: histogram(), first: histogram() }
     }
 }
 
 impl Recorder {
-    /// A call that ended well: when its first item came, when it ended, and what it carried both ways.
-    pub fn call(&mut self, first: Duration, whole: Duration, items: u64, bytes: u64) {
+    /// Adds a call.
+    pub fn note(&mut self, ended: &Ended) {
+        let Ended { first, whole, items, bytes } = *ended;
         self.calls += 1;
         self.items += items;
         self.bytes += bytes;
@@ -36,7 +50,7 @@ impl Recorder {
         self.whole.saturating_record(nanos(whole));
     }
 
-    /// Adds what another caller saw.
+    /// Adds what another recorded.
     ///
     /// # Panics
     /// Never: all histograms have the same bounds.
@@ -118,12 +132,13 @@ mod tests {
 
     #[test]
     fn rates_and_quantiles_are_those_of_what_was_recorded() {
+        let ended = |whole| Ended { first: Duration::from_micros(1), whole, items: 4, bytes: 1 << 20 };
         let (mut one, mut other) = (Recorder::default(), Recorder::default());
         for _ in 0..98 {
-            one.call(Duration::from_micros(1), Duration::from_micros(10), 4, 1 << 20);
+            one.note(&ended(Duration::from_micros(10)));
         }
         for _ in 0..2 {
-            other.call(Duration::from_micros(1), Duration::from_millis(10), 4, 1 << 20);
+            other.note(&ended(Duration::from_millis(10)));
         }
         one.merge(&other);
         let sample = one.sample("x", Way::Plane, Duration::from_secs(2));

@@ -126,11 +126,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::sample::Recorder;
+    use crate::sample::{Ended, Recorder};
 
     fn sample(cell: &str, calls: u64) -> Sample {
         let mut recorder = Recorder::default();
-        (0..calls).for_each(|_| recorder.call(Duration::from_micros(5), Duration::from_millis(2), 1, 1));
+        let ended = Ended { first: Duration::from_micros(5), whole: Duration::from_millis(2), items: 1, bytes: 1 };
+        (0..calls).for_each(|_| recorder.note(&ended));
         recorder.sample(cell, Way::Plane, Duration::from_secs(1))
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use plane_bench::{Caller, DriveError, Exchange, Recorder, Shape, Way, items_asked};
+use plane_bench::{Caller, DriveError, Exchange, Ended, Shape, Way, items_asked};
 use rustc_hash::FxHashMap;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -156,7 +156,7 @@ impl LoopCaller {
 impl Caller for LoopCaller {
     const WAY: Way = Way::Bare;
 
-    async fn call(&self, recorder: &mut Recorder) -> Result<(), DriveError> {
+    async fn call(&self) -> Result<Ended, DriveError> {
         let mut seen = self.exchange.begin();
         let (items, mut coming) = mpsc::channel(self.exchange.items() as usize);
         let id = self.connection.next.fetch_add(1, Ordering::Relaxed);
@@ -168,6 +168,6 @@ impl Caller for LoopCaller {
                 break;
             }
         }
-        seen.record(recorder)
+        seen.end()
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::{Stream, stream};
 use http::uri::PathAndQuery;
-use plane_bench::{Caller, DriveError, Exchange, Pace, Recorder, Shape, Way, items_asked};
+use plane_bench::{Caller, DriveError, Exchange, Pace, Ended, Shape, Way, items_asked};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
@@ -167,7 +167,7 @@ impl TonicCaller {
 impl Caller for TonicCaller {
     const WAY: Way = Way::Bare;
 
-    async fn call(&self, recorder: &mut Recorder) -> Result<(), DriveError> {
+    async fn call(&self) -> Result<Ended, DriveError> {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| DriveError::Bare(error);
         let mut seen = self.exchange.begin();
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE);
@@ -183,6 +183,6 @@ impl Caller for TonicCaller {
             let answer = grpc.unary(request, self.path.clone(), Raw).await;
             seen.item(answer.map_err(|status| failed(status.into()))?.into_inner().len());
         }
-        seen.record(recorder)
+        seen.end()
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::BytesMut;
-use plane_bench::{Caller, DriveError, Exchange, Recorder, Shape, Way};
+use plane_bench::{Caller, DriveError, Exchange, Ended, Shape, Way};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -62,7 +62,7 @@ impl PingPongCaller {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn exchange(&self, recorder: &mut Recorder) -> io::Result<Result<(), DriveError>> {
+    async fn exchange(&self) -> io::Result<Result<Ended, DriveError>> {
         let mut seen = self.exchange.begin();
         let kept = self.idle().pop();
         let (mut socket, mut buffer) = match kept {
@@ -82,14 +82,14 @@ impl PingPongCaller {
         read_message(&mut socket, &mut buffer).await?;
         seen.item(buffer.len() - 4);
         self.idle().push((socket, buffer));
-        Ok(seen.record(recorder))
+        Ok(seen.end())
     }
 }
 
 impl Caller for PingPongCaller {
     const WAY: Way = Way::Bare;
 
-    async fn call(&self, recorder: &mut Recorder) -> Result<(), DriveError> {
-        self.exchange(recorder).await.map_err(|error| DriveError::Bare(error.into()))?
+    async fn call(&self) -> Result<Ended, DriveError> {
+        self.exchange().await.map_err(|error| DriveError::Bare(error.into()))?
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use plane_bench::{Caller, DriveError, Exchange, Recorder, Shape, Way};
+use plane_bench::{Caller, DriveError, Exchange, Ended, Shape, Way};
 use tarpc::client;
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel};
@@ -69,10 +69,10 @@ impl TarpcCaller {
 impl Caller for TarpcCaller {
     const WAY: Way = Way::Bare;
 
-    async fn call(&self, recorder: &mut Recorder) -> Result<(), DriveError> {
+    async fn call(&self) -> Result<Ended, DriveError> {
         let mut seen = self.exchange.begin();
         let answered = self.client.echo(tarpc::context::current(), self.exchange.message().clone()).await;
         seen.item(answered.map_err(|error| DriveError::Bare(error.into()))?.len());
-        seen.record(recorder)
+        seen.end()
     }
 }
