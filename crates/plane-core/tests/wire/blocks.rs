@@ -97,11 +97,11 @@ fn a_block_that_breaks_off_is_refused() {
 #[test]
 fn hostile_names_end_the_call() {
     let long = [b'a'; 255];
-    for name in [&b""[..], b"a/b", b"%2e", b"a\0b", b"*", b">", b"a b", b"\r\n", b"\xd0\xb0.b.c", b"\xff"] {
+    for name in [&b"\xff"[..], b"a.b.\xd0", b"\xed\xa0\x80.b.c"] {
         assert_eq!(open(name, b""), Err(Code::INVALID_ARGUMENT), "{}", name.escape_ascii());
     }
-    // Well formed as bytes; that nobody serves them is found in the server's table.
-    for name in [&b"."[..], b"..", b"a..b", &long] {
+    // Text; that nobody serves it is found in the server's table, which tells what can be no name.
+    for name in [&b"."[..], b"..", b"a..b", &long, b"", b"a/b", b"a\0b", b"*", b"\r\n", b"\xd0\xb0.b.c"] {
         assert_eq!(open(name, b""), Ok(Headers::new()), "{}", name.escape_ascii());
     }
 }
