@@ -2,6 +2,9 @@
 
 mod signal;
 
+mod contexts;
+pub use contexts::Contexts;
+
 use std::any::Any;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};

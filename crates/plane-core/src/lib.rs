@@ -54,7 +54,7 @@ mod peer;
 pub use peer::{CertificateIdentity, Identity, Peer, ProcessIdentity};
 
 mod context;
-pub use context::{AbortReason, CallInfo, Canceller, Context, contain_panic};
+pub use context::{AbortReason, CallInfo, Canceller, Context, Contexts, contain_panic};
 
 mod handler;
 pub use handler::{BoxFuture, Handler, HandlerFn, handler_fn};

@@ -123,13 +123,12 @@ impl Link {
     }
 
     /// The same for a caller that then writes in place if its call is the only one: on an idle connection that is
-    /// quicker than waking the driver. Should the call be due before the driver's timer fires, the look at the answer
-    /// that follows wakes it.
+    /// quicker than waking the driver, unless the call is due before the driver's timer fires.
     pub(crate) fn with_write<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
         let mut state = self.state.lock();
         let result = change(&mut state.connection);
         let alone = state.connection.in_flight == 1 && state.driver == Driver::Idle;
-        if !alone {
+        if !alone || state.connection.needs_timer() {
             state.wake_driver();
         }
         self.release(state);

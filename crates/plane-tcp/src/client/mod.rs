@@ -2,8 +2,10 @@
 
 mod pool;
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use parking_lot::RwLock;
@@ -61,21 +63,29 @@ impl TcpClient {
         let accept_by = now_is + self.config.request_timeout;
         let give_up = request.deadline.map_or(accept_by, |deadline| deadline.min(accept_by));
         self.check(address, &request, give_up <= now_is).map_err(|error| counted.fail(error))?;
-        let pool = self.pool(address);
+        // Whether a connection has room shows when the call is opened: only if it has none all are looked at.
+        let mut first = self.pools.read().get(address).and_then(|pool| pool.first());
         let mut stream = take_stream(&mut request.body);
         let mut tries = if stream.is_none() { MAX_TRIES } else { 1 };
         loop {
             let (link, id) = loop {
-                let link = match pool.with_room() {
+                let link = match first.take() {
                     Some(link) => link,
-                    // Boxed, so that a call that finds room at once does not carry what waiting takes.
                     None => {
-                        let waited = Box::pin(pool.wait_for_room(&self.dials, give_up)).await;
-                        now_is = now();
-                        waited.map_err(|error| counted.fail(error))?
+                        let pool = self.pool(address);
+                        match pool.with_room() {
+                            Some(link) => link,
+                            // Boxed, so that a call that finds room at once does not carry what waiting takes.
+                            None => {
+                                let waited = Box::pin(pool.wait_for_room(&self.dials, give_up)).await;
+                                now_is = now();
+                                waited.map_err(|error| counted.fail(error))?
+                            }
+                        }
                     }
                 };
-                let opened = open(&link, &request, now_is, accept_by).map_err(|error| counted.fail(error))?;
+                let caller = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+                let opened = open(&link, &request, now_is, accept_by, caller).map_err(|error| counted.fail(error))?;
                 if let Some(id) = opened {
                     break (link, id);
                 }
@@ -83,7 +93,13 @@ impl TcpClient {
             tries -= 1;
             let mut handle = CallHandle::new(link, id, counted.take());
             handle.send_rest(&request.body, stream.take());
-            let begun = std::future::poll_fn(|cx| handle.poll_begin(cx)).await;
+            // Whoever opens a call is woken when there is something to see.
+            let mut opened = true;
+            let look = |cx: &mut Context<'_>| match std::mem::take(&mut opened) {
+                true => Poll::Pending,
+                false => handle.poll_begin(cx),
+            };
+            let begun = poll_fn(look).await;
             match begun {
                 Ok(begun) => return Ok(handle.into_response(begun)),
                 Err(error) => {
@@ -138,8 +154,9 @@ impl TcpClient {
     }
 }
 
-/// Opens the call, unless another caller was quicker to take the connection's room; that is nobody's fault.
-fn open(link: &Link, request: &Request, now: Instant, accept_by: Instant) -> Result<Option<u64>, Error> {
+/// Opens the call, unless the connection has no room for it, which is nobody's fault. The caller is woken when its answer
+/// begins.
+fn open(link: &Link, request: &Request, now: Instant, accept_by: Instant, caller: Waker) -> Result<Option<u64>, Error> {
     let opening = Opening {
         endpoint: &request.endpoint,
         instance: request.instance,
@@ -147,6 +164,7 @@ fn open(link: &Link, request: &Request, now: Instant, accept_by: Instant) -> Res
         deadline: request.deadline,
         accept_by,
         only: request.body.as_one().cloned(),
+        reader: Some(caller),
     };
     match link.with_write(|connection| connection.open(now, opening)) {
         Ok(id) => Ok(Some(id)),

@@ -77,6 +77,11 @@ impl Pool {
         Self { address, room: Arc::default(), state: Mutex::default() }
     }
 
+    /// The oldest connection, which most calls find room on.
+    pub(crate) fn first(&self) -> Option<Arc<Link>> {
+        self.state.lock().links.first().cloned()
+    }
+
     /// A connection that has room for a call now.
     pub(crate) fn with_room(&self) -> Option<Arc<Link>> {
         let state = self.state.lock();

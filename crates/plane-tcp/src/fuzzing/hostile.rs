@@ -289,6 +289,7 @@ impl<'a> World<'a> {
             headers: &headers,
             deadline: self.input.flip().then(|| self.now + Duration::from_millis(500)),
             accept_by: self.now + Duration::from_secs(10),
+            reader: None,
             only,
         };
         if let Ok(call) = self.connection.open(self.now, opening) {

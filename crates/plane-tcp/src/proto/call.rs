@@ -71,7 +71,8 @@ pub(crate) struct Handling {
 pub(crate) struct Opened {
     pub(crate) call: u64,
     pub(crate) admitted: Admitted,
-    pub(crate) headers: Headers,
+    /// Boxed, because few calls have any.
+    pub(crate) headers: Option<Box<Headers>>,
     /// The only message, or `None` if messages follow.
     pub(crate) only: Option<Bytes>,
     pub(crate) context: plane_core::Context,

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use plane_core::frame::{Flags, GoAway, Hello, OpenFields, encode_go_away, encode_open};
 use plane_core::{
-    AbortReason, Code, Delivery, EndpointId, Endpoints, Error, ErrorKind, HeaderLimits, Headers, InstanceId, Peer,
-    Refusals,
+    AbortReason, Code, Contexts, Delivery, EndpointId, Endpoints, Error, ErrorKind, HeaderLimits, Headers, InstanceId,
+    Peer, Refusals,
 };
 use rustc_hash::FxHashMap;
 
@@ -17,7 +17,7 @@ use crate::config::{AbuseLimits, Rate};
 use crate::failure::Failure;
 use crate::proto::beside::Beside;
 use crate::proto::budget::Budget;
-use crate::proto::call::{Call, Caller, Opened, Role};
+use crate::proto::call::{Call, Caller, Handling, Opened, Role};
 use crate::proto::outbox::Outbox;
 use crate::proto::partial::Reassembly;
 use crate::proto::receiving::Receiving;
@@ -82,6 +82,7 @@ pub(crate) struct Connection {
     /// Calls whose message waits until others hold less, each once.
     pub(crate) starved: VecDeque<u64>,
     pub(crate) opened: Vec<Opened>,
+    pub(crate) contexts: Contexts,
     pub(crate) wake: Vec<Waker>,
     pub(crate) budgets: Budgets,
     /// Where is noted what the other side was not let do.
@@ -127,6 +128,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) accept_by: Instant,
     /// The only message, or `None` if messages follow.
     pub(crate) only: Option<Bytes>,
+    /// Who is woken when the answer begins.
+    pub(crate) reader: Option<Waker>,
 }
 
 /// Why a connection does not take a call.
@@ -170,6 +173,7 @@ impl Connection {
             crowded: Vec::new(),
             starved: VecDeque::new(),
             opened: Vec::new(),
+            contexts: Contexts::default(),
             wake: Vec::new(),
             budgets: Budgets { strays: budget(idle_frames), cancels: budget(aborts), pings: budget(pings) },
             refusals,
@@ -213,7 +217,7 @@ impl Connection {
     }
 
     /// Opens a call. Headers were checked by the caller of this.
-    pub(crate) fn open(&mut self, now: Instant, opening: Opening<'_>) -> Result<u64, OpenError> {
+    pub(crate) fn open(&mut self, now: Instant, mut opening: Opening<'_>) -> Result<u64, OpenError> {
         if !self.takes_calls() {
             return Err(OpenError::Closing);
         }
@@ -234,7 +238,7 @@ impl Connection {
         let mut call = Call {
             receiving: Receiving::new(self.settings.credit),
             sending: Sending::new(self.theirs.credit),
-            reader: None,
+            reader: opening.reader.take(),
             sender: None,
             ended: false,
             outcome: None,
@@ -279,15 +283,17 @@ impl Connection {
     }
 
     /// Takes a call out of the table and the count.
-    pub(crate) fn remove(&mut self, id: u64) -> Option<Call> {
-        let call = self.calls.remove(&id)?;
+    pub(crate) fn remove(&mut self, id: u64) {
+        let Some(call) = self.calls.remove(&id) else { return };
         self.leave();
         if !call.ended {
             self.expect_strays();
         }
         // What was sent last may not have been read yet.
         self.budgets.strays.grant(call.sending.credits_to_come(self.theirs.credit));
-        Some(call)
+        if let Role::Handler(Handling { canceller, .. }) = call.role {
+            self.contexts.keep(canceller);
+        }
     }
 
     /// One call less counts.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use plane_core::frame::{Cancel, Flags, FrameError, Kind, Open, encode_end};
-use plane_core::{AbortReason, Admitted, CallInfo, Code, Context, Refusal, Status};
+use plane_core::{AbortReason, Admitted, Code, Instance, Refusal, Status};
 
 use crate::failure::Failure;
 use crate::proto::call::{Call, Handling, Opened, Role};
@@ -99,13 +99,8 @@ impl Connection {
         payload: Bytes,
     ) -> Result<(), Failure> {
         let deadline = open.timeout.and_then(|timeout| now.checked_add(timeout));
-        let info = CallInfo {
-            endpoint: admitted.instance().endpoint.clone(),
-            instance: admitted.instance().id,
-            peer: self.peer.clone(),
-            deadline,
-        };
-        let (context, canceller) = Context::new(info);
+        let Instance { endpoint, id: instance, .. } = admitted.instance();
+        let (context, canceller) = self.contexts.make(endpoint, *instance, &self.peer, deadline);
         let whole = flags.has(Flags::END);
         let call = Call {
             receiving: Receiving::new(self.settings.credit),
@@ -134,7 +129,8 @@ impl Connection {
             }
             None
         };
-        self.opened.push(Opened { call: id, admitted, headers: open.headers, only, context, canceller });
+        let headers = Some(open.headers).filter(|headers| !headers.is_empty()).map(Box::new);
+        self.opened.push(Opened { call: id, admitted, headers, only, context, canceller });
         Ok(())
     }
 

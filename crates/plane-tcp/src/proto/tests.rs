@@ -86,6 +86,7 @@ impl Pair {
             headers,
             deadline: None,
             accept_by: self.now + ACCEPT,
+            reader: None,
             only,
         };
         self.dialler.open(self.now, opening)

@@ -53,6 +53,7 @@ impl Connection {
         self.check_idle(now)?;
         self.handle_due(now);
         self.reassembly.rest();
+        self.contexts.rest();
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::hello::exchange;
 use crate::link::{Link, Room};
 use crate::proto::{Connection, Side};
-use crate::server::answering::Handlers;
+use crate::server::inline::Handlers;
 use crate::server::listener::Listener;
 use crate::server::{Phase, Shared};
 use crate::socket::Socket;

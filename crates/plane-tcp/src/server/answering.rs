@@ -13,83 +13,52 @@ use plane_core::{
 };
 
 use crate::call::{Incoming, poll_send};
-use crate::driver::Start;
 use crate::link::Link;
 use crate::proto::{Ending, Opened};
 
 /// Items of a stream that are sent before others have their turn.
 const ITEMS_A_TURN: usize = 64;
 
-/// Polls each handler once in the connection's own task, so that an answer that is ready leaves with its neighbours
-/// and costs no task. One that is pending, or has been slow before, runs in a task of its own.
-#[derive(Debug)]
-pub(crate) struct Handlers {
-    pub(crate) accept_notice: Duration,
+/// What a handler is called with.
+pub(super) fn request(
+    link: &Arc<Link>,
+    call: u64,
+    headers: Option<Box<Headers>>,
+    only: Option<Bytes>,
+    context: &plane_core::Context,
+) -> Request {
+    let body = match only {
+        Some(message) => message.into(),
+        None => Body::from_messages(Incoming::new(link.clone(), call)),
+    };
+    let mut request = Request::new(context.endpoint().clone(), body);
+    request.instance = Some(context.instance());
+    request.headers = headers.map(|headers| *headers).unwrap_or_default();
+    request.deadline = context.deadline();
+    request
 }
 
-impl Start for Handlers {
-    fn start(&mut self, link: &Arc<Link>, opened: &mut Vec<Opened>, cx: &mut Context<'_>) {
-        let mut inline = Inline::begin();
-        for opened in opened.drain(..) {
-            let trusted = opened.admitted.is_running() && opened.admitted.pace().is_quick();
-            if trusted {
-                inline.note(opened.admitted.pace());
-            }
-            let mut answering = Answering::new(link.clone(), opened, self.accept_notice, trusted);
-            if trusted && answering.poll_stage(cx).is_ready() {
-                continue;
-            }
-            answering.announce();
-            tokio::spawn(answering);
-        }
-        inline.end();
-    }
-}
-
-/// The handlers that one read started in the connection's task, timed together: the clock is read twice for all.
-struct Inline {
-    began: Instant,
-    paces: Vec<Pace>,
-    handlers: u32,
-}
-
-impl Inline {
-    fn begin() -> Self {
-        Self { began: Instant::now(), paces: Vec::new(), handlers: 0 }
-    }
-
-    fn note(&mut self, pace: &Pace) {
-        self.handlers += 1;
-        if !self.paces.iter().any(|known| known.is_same(pace)) {
-            self.paces.push(pace.clone());
-        }
-    }
-
-    /// A handler that is slow holds its neighbours up, and all of them are on probation again until it is known which.
-    fn end(self) {
-        if self.handlers > 0 {
-            let took = self.began.elapsed() / self.handlers.div_ceil(16);
-            for pace in &self.paces {
-                pace.note(took);
-            }
-        }
+/// Drops what belongs to the application, whose destructors may panic.
+pub(super) fn discard<T>(value: T) {
+    if let Err(status) = contain_panic(|| drop(value)) {
+        tracing::error!(%status, "a handler panicked while it was dropped");
     }
 }
 
 /// The work for one call, from its handler's start to the last message.
-struct Answering {
-    link: Arc<Link>,
-    call: u64,
-    canceller: Canceller,
-    accept_notice: Duration,
+pub(super) struct Answering {
+    pub(super) link: Arc<Link>,
+    pub(super) call: u64,
+    pub(super) canceller: Canceller,
+    pub(super) accept_notice: Duration,
     /// Told how long the first poll in a task of its own took.
-    pace: Option<Pace>,
+    pub(super) pace: Option<Pace>,
     /// `None` while it waits in the queue, and after the end.
-    admitted: Option<Admitted>,
-    stage: Stage,
+    pub(super) admitted: Option<Admitted>,
+    pub(super) stage: Stage,
 }
 
-enum Stage {
+pub(super) enum Stage {
     /// Others have their turn first.
     Queued(BoxFuture<'static, Admitted>, Box<(Request, plane_core::Context)>),
     Start(Box<(Request, plane_core::Context)>),
@@ -98,7 +67,7 @@ enum Stage {
     Done,
 }
 
-struct Streaming {
+pub(super) struct Streaming {
     headers: Headers,
     body: Body,
     /// The far side knows that the answer has begun.
@@ -110,25 +79,12 @@ struct Streaming {
 }
 
 impl Answering {
-    /// The work for a call. A handler that is `trusted` is started here: it is polled at once.
-    fn new(link: Arc<Link>, opened: Opened, accept_notice: Duration, trusted: bool) -> Self {
+    /// The work for a call whose handler is started in a task of its own, or waits for its turn.
+    pub(super) fn new(link: Arc<Link>, opened: Opened, accept_notice: Duration) -> Self {
         let Opened { call, mut admitted, headers, only, context, canceller } = opened;
-        let body = match only {
-            Some(message) => message.into(),
-            None => Body::from_messages(Incoming::new(link.clone(), call)),
-        };
-        let mut request = Request::new(context.endpoint().clone(), body);
-        request.instance = Some(context.instance());
-        request.headers = headers;
-        request.deadline = context.deadline();
+        let request = request(&link, call, headers, only, &context);
         let on_probation = !admitted.pace().is_quick();
         let pace = on_probation.then(|| admitted.pace().clone());
-        if trusted {
-            let mut answering =
-                Self { link, call, canceller, accept_notice, pace, admitted: Some(admitted), stage: Stage::Done };
-            answering.start(request, context);
-            return answering;
-        }
         let parts = Box::new((request, context));
         let (admitted, stage) = if admitted.is_running() {
             (Some(admitted), Stage::Start(parts))
@@ -143,14 +99,14 @@ impl Answering {
     }
 
     /// Lets the caller know, unless it is answered before, that its handler was started.
-    fn announce(&self) {
+    pub(super) fn announce(&self) {
         if self.admitted.is_some() {
             let at = now() + self.accept_notice;
             self.link.with(|connection| connection.notice_at(self.call, at));
         }
     }
 
-    fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             match std::mem::replace(&mut self.stage, Stage::Done) {
                 Stage::Queued(turn, parts) => ready!(self.poll_queued(turn, parts, cx)),
@@ -209,12 +165,17 @@ impl Answering {
             self.stage = Stage::Handler(handler);
             return Poll::Pending;
         };
-        self.discard(handler);
-        match answered.and_then(|answered| answered) {
+        discard(handler);
+        self.conclude(answered.and_then(|answered| answered));
+        Poll::Ready(())
+    }
+
+    /// The handler has ended, perhaps with a stream.
+    pub(super) fn conclude(&mut self, answered: Result<Response, Status>) {
+        match answered {
             Ok(response) => self.answer(response),
             Err(status) => self.fail(status),
         }
-        Poll::Ready(())
     }
 
     fn answer(&mut self, response: Response) {
@@ -249,7 +210,7 @@ impl Answering {
             self.stage = Stage::Streaming(streaming);
             return Poll::Pending;
         };
-        self.discard(streaming);
+        discard(streaming);
         match ended {
             Ok(trailers) => {
                 let ending = Ending { trailers, ..Ending::orderly() };
@@ -325,13 +286,6 @@ impl Answering {
             let code = if error.is_limit() { Code::HEADERS_TOO_LARGE } else { Code::INTERNAL };
             Status::new(code, format!("the handler's answer: {error}"))
         })
-    }
-
-    /// Drops what belongs to the application, whose destructors may panic.
-    fn discard<T>(&self, value: T) {
-        if let Err(status) = contain_panic(|| drop(value)) {
-            tracing::error!(%status, "a handler panicked while it was dropped");
-        }
     }
 
     /// No handler was started.

@@ -2,6 +2,7 @@
 
 mod accept;
 mod answering;
+mod inline;
 mod listener;
 
 use std::future::Future;

@@ -126,6 +126,7 @@ impl Caller {
             headers: &headers(self.nonce),
             deadline: self.deadline,
             accept_by: self.accept_by,
+            reader: None,
             only,
         };
         match connection.open(now, opening) {

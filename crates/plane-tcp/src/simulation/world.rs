@@ -262,7 +262,7 @@ impl World {
     }
 
     fn answer(&mut self, opened: Opened) {
-        let script = &self.scripts[&Handler::nonce_of(&opened.headers)];
+        let script = &self.scripts[&Handler::nonce_of(opened.headers.as_deref())];
         let mut handler = Handler::new(opened, script.handler.clone());
         handler.start(self.now, &mut self.ends.server.connection, &mut self.record);
         self.tasks.push(Task::new(Actor::Handler(handler)));

@@ -174,6 +174,7 @@ fn a_deadline_ends_a_handler_to_the_instant() {
         headers: &Headers::new(),
         deadline: Some(deadline),
         accept_by: pair.now + ACCEPT,
+        reader: None,
         only: Some(bytes(1)),
     };
     let call = pair.dialler.open(pair.now, opening).expect("there is room");
