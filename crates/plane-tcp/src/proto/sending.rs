@@ -144,14 +144,14 @@ impl Sending {
         if self.yields {
             return None;
         }
-        let chunk = pending.rest.split_to(length);
         self.credit -= length as u64 + u64::from(MESSAGE_COST);
         if length < rest {
+            let chunk = pending.rest.split_to(length);
             self.ahead = self.ahead.saturating_add(cost(&chunk));
             return Some((chunk, Flags::MORE));
         }
-        let Pending { end, .. } = self.pending.take()?;
-        Some((chunk, Flags::when(end, Flags::END)))
+        let Pending { rest, end } = self.pending.take()?;
+        Some((rest, Flags::when(end, Flags::END)))
     }
 
     /// The end, once nothing waits before it.
