@@ -115,6 +115,8 @@ impl Beside {
 mod tests {
     use super::*;
 
+    const TICK: Duration = Duration::from_nanos(1);
+
     /// A large message begins, and so many bytes of it have gone.
     fn goes(beside: &mut Beside, now: Instant, bytes: u32) -> u32 {
         beside.note(Flags::MORE);
@@ -176,5 +178,62 @@ mod tests {
             assert_eq!(settles(&mut beside, later, 40 * LONG, MOST), MOST);
             assert_eq!(settles(&mut beside, later + Duration::from_secs(100), Duration::ZERO, MOST), LEAST);
         }
+    }
+
+    /// A share that the credit of a chunk is known to take so long for.
+    fn known(shortest: Duration, share: u32) -> (Beside, Instant) {
+        let now = Instant::now();
+        let mut beside = Beside { share, shortest, since: Some(now), ..Beside::new() };
+        beside.note(Flags::END);
+        beside.note(Flags::MORE);
+        (beside, now)
+    }
+
+    /// Up to a quarter longer more goes; beyond a half less does; between them it stays.
+    #[test]
+    fn what_takes_longer_is_told_from_what_does_not() {
+        let shortest = 4 * LONG;
+        for (took, share) in [
+            (shortest / 2, 8 * LEAST),
+            (shortest, 8 * LEAST),
+            (shortest + LONG, 8 * LEAST),
+            (shortest + LONG + TICK, 4 * LEAST),
+            (shortest + 2 * LONG, 4 * LEAST),
+            (shortest + 2 * LONG + TICK, 2 * LEAST),
+        ] {
+            let (mut beside, now) = known(shortest, 4 * LEAST);
+            beside.adapt(now, took);
+            assert_eq!(beside.share(), share, "{took:?}");
+        }
+        for (took, share) in [(LONG - TICK, 4 * LEAST), (LONG, 8 * LEAST)] {
+            let (mut beside, now) = known(Duration::MAX, 4 * LEAST);
+            beside.adapt(now, took);
+            assert_eq!(beside.share(), share, "{took:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_known_of_the_way_is_forgotten_in_time() {
+        for (later, share) in [(ANEW, 8 * LEAST), (ANEW + TICK, LEAST)] {
+            let (mut beside, now) = known(4 * LONG, 4 * LEAST);
+            beside.adapt(now + later, 4 * LONG);
+            assert_eq!(beside.share(), share, "{later:?}");
+        }
+    }
+
+    /// One chunk at a time is followed, and not for ever: its call may have ended.
+    #[test]
+    fn a_chunk_is_followed_until_its_credit_comes_or_cannot() {
+        let probed = |beside: &Beside| beside.probe.as_ref().map(|probe| probe.call);
+        let (mut beside, now) = known(LONG, LEAST);
+        beside.note_chunk(now, 1, LEAST);
+        beside.note_chunk(now + ANEW, 3, LEAST);
+        assert_eq!(probed(&beside), Some(1));
+        beside.note_chunk(now + ANEW + TICK, 3, LEAST);
+        assert_eq!(probed(&beside), Some(3));
+        beside.forget(1);
+        assert_eq!(probed(&beside), Some(3));
+        beside.forget(3);
+        assert_eq!(probed(&beside), None);
     }
 }

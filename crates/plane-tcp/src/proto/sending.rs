@@ -277,6 +277,26 @@ mod tests {
         assert!(sending.has_work() && sending.next_chunk(4000, u32::MAX).is_some());
     }
 
+    /// As many as what was sent makes steps of the least credit; none for less than one.
+    #[test]
+    fn credit_to_come_follows_what_was_sent() {
+        for (window, sent, credits) in [
+            (1000, 499, 0),
+            (1000, 500, 1),
+            (1000, 999, 1),
+            (1000, 1000, 2),
+            (1 << 20, 65_535, 0),
+            (1 << 20, 131_072, 2),
+        ] {
+            let mut sending = Sending::new(window);
+            sending.push(vec![0; sent - MESSAGE_COST as usize].into(), true);
+            assert!(sending.next_chunk(1 << 20, u32::MAX).is_some());
+            assert_eq!(sending.credits_to_come(window), credits, "{sent} of {window}");
+            assert!(sending.add_credit(u32::try_from(sent).unwrap()));
+            assert_eq!(sending.credits_to_come(window), 0);
+        }
+    }
+
     #[test]
     fn an_end_waits_for_nothing_but_messages() {
         let mut sending = Sending::new(1000);
