@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use plane_bench::{Caller, DriveError, Exchange, Ended, Shape, Way, items_asked};
+use plane_bench::{Caller, DriveError, Ended, Exchange, Shape, Way, items_asked};
 use rustc_hash::FxHashMap;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;

@@ -9,7 +9,7 @@ use anyhow::Result;
 use bytes::{Buf, BufMut, Bytes};
 use futures_util::{Stream, stream};
 use http::uri::PathAndQuery;
-use plane_bench::{Caller, DriveError, Exchange, Pace, Ended, Shape, Way, items_asked};
+use plane_bench::{Caller, DriveError, Ended, Exchange, Pace, Shape, Way, items_asked};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use bytes::BytesMut;
-use plane_bench::{Caller, DriveError, Exchange, Ended, Shape, Way};
+use plane_bench::{Caller, DriveError, Ended, Exchange, Shape, Way};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 

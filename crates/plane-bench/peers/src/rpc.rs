@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use anyhow::Result;
 use bytes::Bytes;
 use futures_util::StreamExt;
-use plane_bench::{Caller, DriveError, Exchange, Ended, Shape, Way};
+use plane_bench::{Caller, DriveError, Ended, Exchange, Shape, Way};
 use tarpc::client;
 use tarpc::context::Context;
 use tarpc::server::{BaseChannel, Channel};
