@@ -16,7 +16,7 @@ use tokio_util::io::poll_read_buf;
 use crate::failure::Failure;
 use crate::linger::LINGER;
 use crate::link::{Flushed, Link};
-use crate::proto::{Connection, Opened, Stall};
+use crate::proto::{Opened, Stall};
 use crate::socket::ReadHalf;
 
 /// Rounds of reading and writing before other tasks of the thread have their turn.
@@ -247,10 +247,11 @@ impl<S: Start> LinkDriver<S> {
     /// A peer that has only closed its half still gets its answers. One that is gone resets the connection once
     /// something is sent to it, so that is done at once.
     fn end_of_input(&mut self) -> Result<(), Failure> {
-        if !self.link.peek(Connection::answers_calls) {
-            let what = self
-                .link
-                .peek(|connection| format!("{} closed the connection{}", connection.peer.address, connection.said()));
+        let over = self.link.peek(|connection| {
+            let what = || format!("{} closed the connection{}", connection.peer.address, connection.said());
+            (!connection.answers_calls()).then(what)
+        });
+        if let Some(what) = over {
             return Err(Failure::new(ErrorKind::Disconnected, what));
         }
         let now = now();

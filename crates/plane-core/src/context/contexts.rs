@@ -9,7 +9,7 @@ use crate::context::{CallInfo, Canceller, Context, Shared};
 use crate::name::{EndpointId, InstanceId};
 use crate::peer::Peer;
 
-/// So many are kept, about as many as one read of a busy connection brings.
+/// So many are kept, until the connection has rested.
 const MOST: usize = 64;
 
 /// Makes the contexts of one connection's calls. Those that are over and that nobody holds any more are used again:

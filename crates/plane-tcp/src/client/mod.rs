@@ -95,10 +95,8 @@ impl TcpClient {
             handle.send_rest(&request.body, stream.take());
             // Whoever opens a call is woken when there is something to see.
             let mut opened = true;
-            let look = |cx: &mut Context<'_>| match std::mem::take(&mut opened) {
-                true => Poll::Pending,
-                false => handle.poll_begin(cx),
-            };
+            let look =
+                |cx: &mut Context<'_>| if std::mem::take(&mut opened) { Poll::Pending } else { handle.poll_begin(cx) };
             let begun = poll_fn(look).await;
             match begun {
                 Ok(begun) => return Ok(handle.into_response(begun)),

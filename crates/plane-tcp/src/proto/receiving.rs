@@ -375,6 +375,21 @@ mod tests {
         }
     }
 
+    /// In the middle of a message, and for what nobody reads, 64 KiB are enough.
+    #[test]
+    fn less_is_given_back_in_the_middle() {
+        for (taken, back) in [(LEAST - 1, None), (LEAST, Some(LEAST))] {
+            for discard in [false, true] {
+                let mut receiving = Receiving::new(1 << 20);
+                if discard {
+                    receiving.discard();
+                }
+                receiving.take(bytes(taken - MESSAGE_COST), true, MAX).unwrap();
+                assert_eq!(receiving.repay(), back, "{taken} bytes");
+            }
+        }
+    }
+
     /// What is given back can be sent again, to the byte.
     #[test]
     fn credit_that_came_back_can_be_used() {

@@ -103,7 +103,7 @@ fn a_peer_that_takes_nothing_is_found_in_time() {
     assert!((10_000 * MS..=11_000 * MS).contains(&took), "{took:?}");
 }
 
-/// A large message gives way to small ones, but not by waiting a whole way for each of its chunks, which would take 3.2 s.
+/// A large message gives way to small ones, but not by waiting a whole way for each of its chunks, which took 1.6 s.
 #[test]
 fn a_large_message_beside_small_ones_uses_a_long_way() {
     let mut large = script(1, Answer::Only(1));
