@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crate::address::Instance;
 use crate::endpoints::pace::Pace;
-use crate::endpoints::served::{Served, Shared};
+use crate::endpoints::served::Served;
 use crate::endpoints::tally::Tally;
 use crate::handler::Handler;
 use crate::status::{Code, Status};
@@ -35,16 +35,17 @@ impl Outcome {
 }
 
 /// Whether a call may run.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
     /// It has one of the server's permits, which comes back when the call is over.
     Running,
     Queued,
+    /// The call is over, and its end is counted.
     Over,
 }
 
 /// A call that was taken on. It counts against the limits until this is dropped, after its handler has ended.
 pub struct Admitted {
-    pub(super) shared: Arc<Shared>,
     pub(super) served: Arc<Served>,
     pub(super) turn: Turn,
     pub(super) outcome: Outcome,
@@ -90,10 +91,10 @@ impl Admitted {
             return;
         }
         // The semaphore is never closed.
-        if let Ok(permit) = self.shared.turns.acquire().await {
+        if let Ok(permit) = self.served.load.turns.acquire().await {
             permit.forget();
             self.turn = Turn::Running;
-            self.shared.queued.fetch_sub(1, Ordering::AcqRel);
+            self.served.load.queued.fetch_sub(1, Ordering::AcqRel);
         }
     }
 
@@ -101,27 +102,49 @@ impl Admitted {
     pub fn finish(mut self, outcome: Outcome) {
         self.outcome = outcome;
     }
+
+    /// Says so of calls that ended together, and leaves the list empty. Neighbours that ended alike are counted at one go.
+    pub fn finish_all(ended: &mut Vec<(Self, Outcome)>) {
+        for alike in ended.chunk_by_mut(|(one, how), (other, same)| how == same && one.is_like(other)) {
+            let calls = alike.len();
+            if let [(first, outcome), rest @ ..] = alike {
+                first.outcome = *outcome;
+                first.leave(calls);
+                rest.iter_mut().for_each(|(call, _)| call.turn = Turn::Over);
+            }
+        }
+        ended.clear();
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.turn == other.turn && Arc::ptr_eq(&self.served, &other.served)
+    }
+
+    /// Counts the end of so many calls like this one.
+    fn leave(&mut self, calls: usize) {
+        let Served { load, gauge, .. } = &*self.served;
+        // The turn first, then the server's gauge: whoever waits for a gauge finds the rest up to date.
+        match std::mem::replace(&mut self.turn, Turn::Over) {
+            Turn::Queued => {
+                load.queued.fetch_sub(calls, Ordering::AcqRel);
+            }
+            Turn::Running => load.turns.add_permits(calls),
+            Turn::Over => return,
+        }
+        let count = match self.outcome {
+            Outcome::Completed => &load.counts.completed,
+            Outcome::Failed => &load.counts.failed,
+            Outcome::Cancelled => &load.counts.cancelled,
+        };
+        count.fetch_add(calls as u64, Ordering::Relaxed);
+        load.gauge.leave_together(calls);
+        gauge.leave_together(calls);
+    }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        // The turn first, then the server's gauge: whoever waits for a gauge finds the rest up to date.
-        match std::mem::replace(&mut self.turn, Turn::Over) {
-            Turn::Queued => {
-                self.shared.queued.fetch_sub(1, Ordering::AcqRel);
-            }
-            Turn::Running => self.shared.turns.add_permits(1),
-            Turn::Over => {}
-        }
-        let counts = &self.shared.counts;
-        let count = match self.outcome {
-            Outcome::Completed => &counts.completed,
-            Outcome::Failed => &counts.failed,
-            Outcome::Cancelled => &counts.cancelled,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
-        self.shared.gauge.leave();
-        self.served.gauge.leave();
+        self.leave(1);
     }
 }
 

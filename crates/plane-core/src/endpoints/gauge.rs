@@ -25,7 +25,12 @@ impl Gauge {
     }
 
     pub(super) fn leave(&self) {
-        if self.calls.fetch_sub(1, Ordering::AcqRel) & !CLOSED == 1 {
+        self.leave_together(1);
+    }
+
+    /// The same for so many calls, one at least.
+    pub(super) fn leave_together(&self, calls: usize) {
+        if self.calls.fetch_sub(calls, Ordering::AcqRel) & !CLOSED == calls {
             self.empty.notify_waiters();
         }
     }

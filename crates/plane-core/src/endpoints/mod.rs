@@ -36,7 +36,7 @@ use crate::endpoints::admitted::Turn;
 use crate::endpoints::counts::Counts;
 use crate::endpoints::drained::drained;
 use crate::endpoints::gauge::Gauge;
-use crate::endpoints::served::{Served, Shared};
+use crate::endpoints::served::{Load, Served, Shared};
 use crate::error::{Delivery, Error, ErrorKind};
 use crate::handler::Handler;
 use crate::name::{EndpointId, InstanceId};
@@ -68,12 +68,14 @@ impl Endpoints {
         Self {
             shared: Arc::new(Shared {
                 table: RwLock::default(),
-                limits,
                 authorizer,
-                turns: Semaphore::new(turns),
-                gauge: Gauge::default(),
-                queued: AtomicUsize::new(0),
-                counts: Counts::default(),
+                load: Arc::new(Load {
+                    limits,
+                    turns: Semaphore::new(turns),
+                    gauge: Gauge::default(),
+                    queued: AtomicUsize::new(0),
+                    counts: Counts::default(),
+                }),
                 refusals: Refusals::default(),
             }),
         }
@@ -107,6 +109,7 @@ impl Endpoints {
             gauge: Gauge::default(),
             pace: Pace::default(),
             tally: Tally::default(),
+            load: self.shared.load.clone(),
         });
         served.push(entry.clone());
         Ok(Registration { shared: self.shared.clone(), served: entry, guard: None })
@@ -121,7 +124,7 @@ impl Endpoints {
     pub fn admit(&self, endpoint: &str, instance: Option<InstanceId>, peer: &Peer) -> Result<Admitted, Status> {
         match self.try_admit(endpoint, instance, peer) {
             Ok(admitted) => {
-                self.shared.counts.started.fetch_add(1, Ordering::Relaxed);
+                self.shared.load.counts.started.fetch_add(1, Ordering::Relaxed);
                 Ok(admitted)
             }
             Err((refusal, status)) => {
@@ -133,7 +136,7 @@ impl Endpoints {
 
     /// Counts and logs a call that a transport refuses by itself, for a limit of its own.
     pub fn refuse(&self, refusal: Refusal, peer: &Peer, status: &Status) {
-        self.shared.counts.refused.fetch_add(1, Ordering::Relaxed);
+        self.shared.load.counts.refused.fetch_add(1, Ordering::Relaxed);
         self.shared.refusals.note(Instant::now(), refusal, &peer.address, &status.message());
     }
 
@@ -161,28 +164,28 @@ impl Endpoints {
             return Err(refused);
         }
         // A drain that began meanwhile either waits for this call or keeps it out.
-        if !self.shared.gauge.enter() {
+        let load = &self.shared.load;
+        if !load.gauge.enter() {
             served.gauge.leave();
             return Err(draining());
         }
-        let shared = self.shared.clone();
-        let turn = match shared.turns.try_acquire() {
+        let turn = match load.turns.try_acquire() {
             Ok(permit) => {
                 permit.forget();
                 Turn::Running
             }
             Err(_) => {
-                let queued = shared.queued.fetch_add(1, Ordering::AcqRel);
-                if queued >= shared.limits.queued {
-                    shared.queued.fetch_sub(1, Ordering::AcqRel);
-                    shared.gauge.leave();
+                let queued = load.queued.fetch_add(1, Ordering::AcqRel);
+                if queued >= load.limits.queued {
+                    load.queued.fetch_sub(1, Ordering::AcqRel);
+                    load.gauge.leave();
                     served.gauge.leave();
                     return Err((Refusal::Admission, self.full()));
                 }
                 Turn::Queued
             }
         };
-        Ok(Admitted { shared, served, turn, outcome: Outcome::Cancelled })
+        Ok(Admitted { served, turn, outcome: Outcome::Cancelled })
     }
 
     /// Who is to answer, with the call counted there.
@@ -209,7 +212,7 @@ impl Endpoints {
     }
 
     fn full(&self) -> Status {
-        let AdmissionLimits { running, queued } = self.shared.limits;
+        let AdmissionLimits { running, queued } = self.shared.load.limits;
         let what = format!(
             "the server runs {running} calls (AdmissionLimits::running) and {queued} wait (AdmissionLimits::queued)"
         );
@@ -219,26 +222,26 @@ impl Endpoints {
     /// Whether [`drain`](Self::drain) was called.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.shared.gauge.is_closed()
+        self.shared.load.gauge.is_closed()
     }
 
     /// Refuses new calls from now on.
     pub fn start_draining(&self) {
         // Under the lock, so that nothing is registered after it.
         let _table = self.shared.table.write();
-        self.shared.gauge.close();
+        self.shared.load.gauge.close();
     }
 
     /// Refuses new calls and waits until none is in flight, at most until `deadline`.
     pub async fn drain(&self, deadline: Instant) -> DrainReport {
         self.start_draining();
-        drained(&self.shared.gauge, deadline).await
+        drained(&self.shared.load.gauge, deadline).await
     }
 
     /// What was done so far; the number of connections is the transport's to add.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
-        let Shared { counts, gauge, queued, .. } = &*self.shared;
+        let Load { counts, gauge, queued, .. } = &*self.shared.load;
         ServerStats {
             started: counts.started.load(Ordering::Relaxed),
             completed: counts.completed.load(Ordering::Relaxed),

@@ -36,13 +36,18 @@ impl Default for AdmissionLimits {
 /// What all handlers of a server share.
 pub(super) struct Shared {
     pub(super) table: RwLock<FxHashMap<EndpointId, Vec<Arc<Served>>>>,
-    pub(super) limits: AdmissionLimits,
     pub(super) authorizer: Option<Authorizer>,
+    pub(super) load: Arc<Load>,
+    pub(super) refusals: Refusals,
+}
+
+/// The calls of a server. Each handler has a share of it, so that a call holds its handler and nothing else.
+pub(super) struct Load {
+    pub(super) limits: AdmissionLimits,
     pub(super) turns: Semaphore,
     pub(super) gauge: Gauge,
     pub(super) queued: AtomicUsize,
     pub(super) counts: Counts,
-    pub(super) refusals: Refusals,
 }
 
 /// One handler in the table.
@@ -52,4 +57,5 @@ pub(super) struct Served {
     pub(super) gauge: Gauge,
     pub(super) pace: Pace,
     pub(super) tally: Tally,
+    pub(super) load: Arc<Load>,
 }
