@@ -32,6 +32,9 @@ const LINGER_READ: usize = 16 * 1024;
 /// Starts the handlers of the calls that one read brought.
 pub(crate) trait Start: Unpin {
     fn start(&mut self, link: &Arc<Link>, opened: &mut Vec<Opened>, cx: &mut Context<'_>);
+
+    /// No calls have come for a while: it holds no more than it must.
+    fn rest(&mut self) {}
 }
 
 /// The dialler's side has no handlers.
@@ -171,6 +174,8 @@ impl<S: Start> LinkDriver<S> {
             let now = now();
             // A connection that was quiet since the timer was armed holds no buffer.
             self.decoder.rest();
+            self.opened = Vec::new();
+            self.start.rest();
             if self.frame.is_over(now) {
                 let what = format!("a frame was not whole after {:?}", self.frame.limit());
                 return Err(Failure::violation(plane_core::Code::PROTOCOL, what).because(Refusal::FrameTimeout));
@@ -224,7 +229,7 @@ impl<S: Start> LinkDriver<S> {
             let opened = &mut self.opened;
             self.link.with(|connection| {
                 let handled = connection.handle(now, frames);
-                opened.append(&mut connection.opened);
+                std::mem::swap(opened, &mut connection.opened);
                 handled
             })?;
             if !self.opened.is_empty() {

@@ -161,7 +161,7 @@ fn open(link: &Link, request: &Request, now: Instant, accept_by: Instant, caller
         headers: &request.headers,
         deadline: request.deadline,
         accept_by,
-        only: request.body.as_one().cloned(),
+        only: request.body.as_one(),
         reader: Some(caller),
     };
     match link.with_write(|connection| connection.open(now, opening)) {

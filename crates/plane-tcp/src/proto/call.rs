@@ -6,6 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use plane_core::{Admitted, Canceller, Error, Headers};
 
+use crate::proto::calls::Windows;
 use crate::proto::receiving::Receiving;
 use crate::proto::sending::Sending;
 
@@ -40,8 +41,14 @@ pub(crate) enum Role {
     Handler(Handling),
 }
 
+impl Default for Role {
+    fn default() -> Self {
+        Self::Caller(Caller::default())
+    }
+}
+
 /// What only the caller's side of a call has.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Caller {
     /// Until when the server must accept or begin to answer; `None` once it did.
     pub(crate) accept_by: Option<Instant>,
@@ -66,6 +73,14 @@ pub(crate) struct Handling {
     pub(crate) notice_at: Option<Instant>,
 }
 
+impl Handling {
+    /// The answer begins: there is no need to tell the caller that it will.
+    pub(crate) fn begin(&mut self) {
+        self.notice_at = None;
+        self.begun = true;
+    }
+}
+
 /// A call that was taken on and whose handler is to be started.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -76,7 +91,6 @@ pub(crate) struct Opened {
     /// The only message, or `None` if messages follow.
     pub(crate) only: Option<Bytes>,
     pub(crate) context: plane_core::Context,
-    pub(crate) canceller: Canceller,
 }
 
 /// How an answer begins.
@@ -97,6 +111,38 @@ pub(crate) enum Next {
 }
 
 impl Call {
+    pub(crate) fn new(windows: Windows, deadline: Option<Instant>, role: Role) -> Self {
+        Self {
+            receiving: Receiving::new(windows.theirs),
+            sending: Sending::new(windows.ours),
+            reader: None,
+            sender: None,
+            ended: false,
+            outcome: None,
+            deadline,
+            role,
+        }
+    }
+
+    /// Lets go of all that it holds: it is over.
+    pub(crate) fn clear(&mut self) {
+        self.reader = None;
+        self.sender = None;
+        self.outcome = None;
+        self.receiving.clear();
+        self.sending.close();
+        self.role = Role::default();
+    }
+
+    /// Makes a new call of one that was [cleared](Self::clear), in its memory.
+    pub(crate) fn reset(&mut self, windows: Windows, deadline: Option<Instant>, role: Role) {
+        self.receiving.reset(windows.theirs);
+        self.sending.reset(windows.ours);
+        self.ended = false;
+        self.deadline = deadline;
+        self.role = role;
+    }
+
     /// What can be read now; registers the reader if that is nothing.
     pub(crate) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Next> {
         if let Some(message) = self.receiving.pop() {

@@ -11,17 +11,15 @@ use plane_core::{
     AbortReason, Code, Contexts, Delivery, EndpointId, Endpoints, Error, ErrorKind, HeaderLimits, Headers, InstanceId,
     Peer, Refusals,
 };
-use rustc_hash::FxHashMap;
 
 use crate::config::{AbuseLimits, Rate};
 use crate::failure::Failure;
 use crate::proto::beside::Beside;
 use crate::proto::budget::Budget;
 use crate::proto::call::{Call, Caller, Handling, Opened, Role};
+use crate::proto::calls::{Calls, Windows};
 use crate::proto::outbox::Outbox;
 use crate::proto::partial::Reassembly;
-use crate::proto::receiving::Receiving;
-use crate::proto::sending::Sending;
 
 /// Messages go out in chunks of at most this many bytes, so that a large one holds its neighbours up for one chunk.
 const CHUNK: usize = 64 * 1024;
@@ -63,7 +61,7 @@ pub(crate) struct Connection {
     pub(crate) settings: Settings,
     pub(crate) theirs: Hello,
     pub(crate) peer: Arc<Peer>,
-    pub(crate) calls: FxHashMap<u64, Call>,
+    pub(crate) calls: Calls,
     /// Calls that count against the far side's limit.
     pub(crate) in_flight: usize,
     /// The last call that was opened, by this side (dialler) or the other (listener).
@@ -127,7 +125,7 @@ pub(crate) struct Opening<'a> {
     pub(crate) deadline: Option<Instant>,
     pub(crate) accept_by: Instant,
     /// The only message, or `None` if messages follow.
-    pub(crate) only: Option<Bytes>,
+    pub(crate) only: Option<&'a Bytes>,
     /// Who is woken when the answer begins.
     pub(crate) reader: Option<Waker>,
 }
@@ -163,7 +161,7 @@ impl Connection {
             settings,
             theirs,
             peer,
-            calls: FxHashMap::default(),
+            calls: Calls::default(),
             in_flight: 0,
             last_call: 0,
             sent_through: 0,
@@ -225,7 +223,7 @@ impl Connection {
             return Err(OpenError::HeadersTooLarge { limit: self.settings.headers.bytes });
         }
         let limit = self.theirs.max_message;
-        if opening.only.as_ref().is_some_and(|message| message.len() as u64 > limit) {
+        if opening.only.is_some_and(|message| message.len() as u64 > limit) {
             return Err(OpenError::TooLarge { limit });
         }
         if !self.has_room() {
@@ -235,23 +233,9 @@ impl Connection {
         self.last_call = id;
         self.in_flight += 1;
         self.clock.idle_since = None;
-        let mut call = Call {
-            receiving: Receiving::new(self.settings.credit),
-            sending: Sending::new(self.theirs.credit),
-            reader: opening.reader.take(),
-            sender: None,
-            ended: false,
-            outcome: None,
-            deadline: opening.deadline,
-            role: Role::Caller(Caller {
-                accept_by: Some(opening.accept_by),
-                begun: false,
-                headers: None,
-                open: true,
-                abandoned: false,
-                cancelled: false,
-            }),
-        };
+        let role = Role::Caller(Caller { accept_by: Some(opening.accept_by), open: true, ..Caller::default() });
+        let mut call = self.calls.make(self.windows(), opening.deadline, role);
+        call.reader = opening.reader.take();
         let due = call.due();
         self.stage_open(now, id, &mut call, opening);
         self.calls.insert(id, call);
@@ -266,34 +250,48 @@ impl Connection {
         // A deadline that has passed must not become "none" on the wire.
         let timeout = timeout.map(|timeout| timeout.max(Duration::from_micros(1)));
         let fields = OpenFields { endpoint, instance, timeout, headers };
-        let mut first = (Bytes::new(), Flags::NO_MESSAGE);
-        if let Some(message) = only {
-            call.sending.push(message, true);
-            let room = CHUNK.min(self.max_chunk().saturating_sub(self.settings.headers.bytes + OPEN_REST));
-            first = call.sending.next_chunk(room, u32::MAX).unwrap_or(first);
+        let room = CHUNK.min(self.max_chunk().saturating_sub(self.settings.headers.bytes + OPEN_REST));
+        let mut push = |flags, chunk: &Bytes| {
+            self.beside.note(flags);
+            self.outbox.push(|out| encode_open(out, id, flags, &fields, chunk.len()), chunk);
+        };
+        match only {
+            None => push(Flags::NO_MESSAGE, &Bytes::new()),
+            Some(message) if call.sending.pass(message.len(), room, true) => push(Flags::END, message),
+            Some(message) => {
+                call.sending.push(message.clone(), true);
+                let first = call.sending.next_chunk(room, u32::MAX);
+                let (chunk, flags) = first.unwrap_or((Bytes::new(), Flags::NO_MESSAGE));
+                push(flags, &chunk);
+            }
         }
-        let (chunk, flags) = first;
-        self.beside.note(flags);
-        let length = chunk.len();
-        self.outbox.push(|out| encode_open(out, id, flags, &fields, length), chunk);
+    }
+
+    /// What each side of a new call may send.
+    pub(crate) fn windows(&self) -> Windows {
+        Windows { theirs: self.settings.credit, ours: self.theirs.credit }
     }
 
     pub(crate) fn max_chunk(&self) -> usize {
         CHUNK.min(self.theirs.max_frame as usize)
     }
 
-    /// Takes a call out of the table and the count.
-    pub(crate) fn remove(&mut self, id: u64) {
-        let Some(call) = self.calls.remove(&id) else { return };
+    /// Takes a call out of the table and the count. Returns whether this side answered it, and was let do so to the end.
+    pub(crate) fn remove(&mut self, id: u64) -> bool {
+        let Some(mut call) = self.calls.take(id) else { return false };
         self.leave();
         if !call.ended {
             self.expect_strays();
         }
         // What was sent last may not have been read yet.
         self.budgets.strays.grant(call.sending.credits_to_come(self.theirs.credit));
-        if let Role::Handler(Handling { canceller, .. }) = call.role {
+        let mut answered = false;
+        if let Role::Handler(Handling { canceller, .. }) = std::mem::take(&mut call.role) {
+            answered = canceller.abort_reason().is_none();
             self.contexts.keep(canceller);
         }
+        self.calls.keep(call);
+        answered
     }
 
     /// One call less counts.
@@ -354,7 +352,7 @@ impl Connection {
         let ids: Vec<u64> = self.calls.keys().copied().collect();
         for id in ids {
             let delivery = self.delivery(id);
-            let Some(call) = self.calls.get_mut(&id) else { continue };
+            let Some(call) = self.calls.get_mut(id) else { continue };
             call.sending.close();
             call.end(Err(Error::new(failure.kind, delivery, failure.text.clone())), &mut self.wake);
             match &mut call.role {
@@ -368,7 +366,7 @@ impl Connection {
                         self.in_flight -= 1;
                     }
                     if abandoned {
-                        self.calls.remove(&id);
+                        self.calls.remove(id);
                     }
                 }
             }
@@ -379,7 +377,7 @@ impl Connection {
     /// How far a call has got on a connection that is lost.
     pub(crate) fn delivery(&mut self, id: u64) -> Delivery {
         let refused_after = self.refused_by.as_ref().map_or(u64::MAX, |go_away| go_away.last_call);
-        let begun = self.calls.get_mut(&id).and_then(Call::caller).is_some_and(|caller| caller.begun);
+        let begun = self.calls.get_mut(id).and_then(Call::caller).is_some_and(|caller| caller.begun);
         if begun {
             Delivery::Executed
         } else if id > self.sent_through {

@@ -88,7 +88,7 @@ impl Connection {
 
     pub(crate) fn on_message(&mut self, now: Instant, id: u64, flags: Flags, payload: Bytes) -> Result<(), Failure> {
         let limits = Limits { max_message: self.settings.max_message, reassembly: &self.reassembly };
-        let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::MESSAGE, id) };
+        let Some(call) = self.calls.get_mut(id) else { return self.unknown(now, Kind::MESSAGE, id) };
         let (end, more) = (flags.has(Flags::END), flags.has(Flags::MORE));
         if call.ended {
             if !call.ended_here() {
@@ -136,7 +136,7 @@ impl Connection {
     fn refuse_message(&mut self, now: Instant, id: u64) {
         let status = too_large(self.settings.max_message);
         self.refusals.note(now, Refusal::Message, &self.peer.address, &status.message());
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(id) else { return };
         call.receiving.discard();
         match &call.role {
             Role::Caller(_) => {
@@ -154,7 +154,7 @@ impl Connection {
     }
 
     fn on_end(&mut self, now: Instant, id: u64, not_executed: bool, end: End) -> Result<(), Failure> {
-        let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::END, id) };
+        let Some(call) = self.calls.get_mut(id) else { return self.unknown(now, Kind::END, id) };
         let End { count, status, trailers } = end;
         if call.ended_here() {
             // What came since was not looked at, so it cannot be held against the end.
@@ -191,7 +191,7 @@ impl Connection {
 
     /// The far side is done with its direction; for a caller that is the end of the call.
     fn end_incoming(&mut self, id: u64, outcome: Outcome) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(id) else { return };
         let over = call.end_incoming(outcome, &mut self.wake);
         self.note_end(id, over);
     }
@@ -202,12 +202,12 @@ impl Connection {
             self.leave();
         }
         if abandoned {
-            self.calls.remove(&id);
+            self.calls.remove(id);
         }
     }
 
     fn on_accept(&mut self, now: Instant, id: u64) -> Result<(), Failure> {
-        let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::ACCEPT, id) };
+        let Some(call) = self.calls.get_mut(id) else { return self.unknown(now, Kind::ACCEPT, id) };
         let Role::Caller(caller) = &mut call.role else { return Err(self.wrong_side(Kind::ACCEPT)) };
         if caller.accept_by.take().is_none() { self.stray(now) } else { Ok(()) }
     }
@@ -218,7 +218,7 @@ impl Connection {
         id: u64,
         headers: Result<Headers, plane_core::HeaderError>,
     ) -> Result<(), Failure> {
-        let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::HEADERS, id) };
+        let Some(call) = self.calls.get_mut(id) else { return self.unknown(now, Kind::HEADERS, id) };
         let Role::Caller(caller) = &mut call.role else { return Err(self.wrong_side(Kind::HEADERS)) };
         if call.ended {
             return if caller.open { self.stray(now) } else { Err(after_end(Kind::HEADERS, id)) };
@@ -243,7 +243,7 @@ impl Connection {
     }
 
     fn on_credit(&mut self, now: Instant, id: u64, bytes: u32) -> Result<(), Failure> {
-        let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::CREDIT, id) };
+        let Some(call) = self.calls.get_mut(id) else { return self.unknown(now, Kind::CREDIT, id) };
         if call.sending.ahead() > 0 {
             self.beside.note_taken(now, id, bytes);
         }
@@ -260,7 +260,7 @@ impl Connection {
             Side::Listener(_) => Vec::new(),
         };
         for id in refused {
-            let Some(call) = self.calls.get_mut(&id) else { continue };
+            let Some(call) = self.calls.get_mut(id) else { continue };
             let what = format!("the server takes no more calls: {}", go_away.text);
             call.end(Err(Error::new(ErrorKind::Unavailable, Delivery::NotExecuted, what)), &mut self.wake);
             call.sending.close();
@@ -270,7 +270,7 @@ impl Connection {
                 self.leave();
             }
             if abandoned {
-                self.calls.remove(&id);
+                self.calls.remove(id);
             }
         }
         self.refused_by.get_or_insert(go_away);

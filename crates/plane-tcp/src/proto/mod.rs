@@ -9,7 +9,8 @@
 //! - `partial`: messages that come in chunks, and how much of them a connection holds.
 //! - `receiving`, `sending`: the two directions of a call, with their credit.
 //! - `call`: a call in flight, at the caller or at the server.
-//! - `connection`: the table of calls: how one is opened, and how all of them end.
+//! - `calls`: the table of them, and the memory of those that are over.
+//! - `connection`: what stands around that of calls: how one is opened, and how all of them end.
 //! - `outgoing`: what this side sends on them.
 //! - `reading`: what this side reads of them, and how it gives up.
 //! - `incoming`: what the other side's frames do with it.
@@ -34,6 +35,8 @@ mod receiving;
 
 mod sending;
 pub(crate) use sending::Ending;
+
+mod calls;
 
 mod call;
 pub(crate) use call::{Begun, Next, Opened};

@@ -26,15 +26,15 @@ impl Outbox {
     }
 
     /// Appends a frame: its head by `encode`, then its payload.
-    pub(crate) fn push(&mut self, encode: impl FnOnce(&mut BytesMut), payload: Bytes) {
+    pub(crate) fn push(&mut self, encode: impl FnOnce(&mut BytesMut), payload: &Bytes) {
         let before = self.tail.len();
         encode(&mut self.tail);
         self.staged += self.tail.len() - before + payload.len();
         if payload.len() <= COALESCE {
-            self.tail.extend_from_slice(&payload);
+            self.tail.extend_from_slice(payload);
         } else {
             self.segments.push_back(self.tail.split().freeze());
-            self.segments.push_back(payload);
+            self.segments.push_back(payload.clone());
         }
     }
 
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     fn push(outbox: &mut Outbox, head: &'static [u8], payload: Bytes) {
-        outbox.push(|out| out.extend_from_slice(head), payload);
+        outbox.push(|out| out.extend_from_slice(head), &payload);
     }
 
     fn bytes(batch: &Batch) -> Vec<u8> {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use plane_core::frame::{Flags, encode_end, encode_headers, encode_message_head};
 use plane_core::{Code, Headers, Status};
 
-use crate::proto::call::{Role, register};
+use crate::proto::call::{Handling, Role, register};
 use crate::proto::connection::{Connection, TURN};
 use crate::proto::outbox::Batch;
 use crate::proto::sending::Ending;
@@ -15,7 +15,7 @@ impl Connection {
     /// Takes a message of a stream, once there is credit and room for it.
     pub(crate) fn poll_ready(&mut self, id: u64, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
         let crowded = self.outbox.staged() >= self.settings.unwritten;
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_closed()) else {
+        let Some(call) = self.calls.get_mut(id).filter(|call| !call.sending.is_closed()) else {
             return Poll::Ready(Err(Closed));
         };
         if call.sending.is_ready() && !crowded {
@@ -33,44 +33,46 @@ impl Connection {
     pub(crate) fn send(&mut self, id: u64, message: Bytes, only: bool) -> Result<(), SendError> {
         let limit = self.theirs.max_message.min(self.settings.max_message as u64);
         let max_chunk = self.max_chunk();
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_closed()) else {
+        let Some(call) = self.calls.get_mut(id).filter(|call| !call.sending.is_closed()) else {
             return Err(SendError::Closed);
         };
         if message.len() as u64 > limit {
             return Err(SendError::TooLarge { limit });
         }
-        if let Some(handling) = call.handling() {
-            handling.notice_at = None;
-            handling.begun = true;
+        let answers = call.handling().map(Handling::begin).is_some();
+        // What fits one chunk goes at once while the writer keeps up; the rest takes its turn with other calls.
+        let flows = self.outbox.staged() < TURN;
+        let mut push = |flags, chunk: &Bytes| {
+            self.beside.note(flags);
+            self.outbox.push(|out| encode_message_head(out, id, flags, chunk.len()), chunk);
+        };
+        if flows && call.sending.pass(message.len(), max_chunk, only) {
+            push(Flags::when(only, Flags::END), &message);
+            if only && answers {
+                self.end_answer(id);
+            }
+            return Ok(());
         }
         call.sending.push(message, only);
-        // What fits one chunk goes at once while the writer keeps up; the rest takes its turn with other calls.
-        if self.outbox.staged() < TURN
-            && let Some((chunk, flags)) = call.sending.next_chunk(max_chunk, u32::MAX)
-        {
-            self.beside.note(flags);
-            let length = chunk.len();
-            self.outbox.push(|out| encode_message_head(out, id, flags, length), chunk);
+        if flows && let Some((chunk, flags)) = call.sending.next_chunk(max_chunk, u32::MAX) {
+            push(flags, &chunk);
         }
-        if call.sending.has_pending() || call.sending.is_finished() {
-            self.settle(id);
-        }
+        self.settle(id);
         Ok(())
     }
 
     /// Begins a streamed answer.
     pub(crate) fn begin(&mut self, id: u64, headers: &Headers) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_closed()) else { return };
+        let Some(call) = self.calls.get_mut(id).filter(|call| !call.sending.is_closed()) else { return };
         if let Some(handling) = call.handling() {
-            handling.notice_at = None;
-            handling.begun = true;
+            handling.begin();
         }
-        self.outbox.push(|out| encode_headers(out, id, headers), Bytes::new());
+        self.outbox.push(|out| encode_headers(out, id, headers), &Bytes::new());
     }
 
     /// Ends the outgoing direction behind what waits.
     pub(crate) fn finish(&mut self, id: u64, mut ending: Ending) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_finished()) else { return };
+        let Some(call) = self.calls.get_mut(id).filter(|call| !call.sending.is_finished()) else { return };
         let cut = call.sending.is_cut();
         if cut && let Some(reason) = call.handling().and_then(|handling| handling.canceller.abort_reason()) {
             // However the handler ended meanwhile: a part of its answer was dropped.
@@ -85,11 +87,11 @@ impl Connection {
 
     /// After something was sent or asked to be: writes an end that is due, queues what waits, drops what is over.
     pub(crate) fn settle(&mut self, id: u64) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(id) else { return };
         if let Some((ending, count)) = call.sending.next_end() {
             let Ending { status, trailers, not_executed } = ending;
             let flags = Flags::when(not_executed, Flags::NOT_EXECUTED);
-            self.outbox.push(|out| encode_end(out, id, flags, count, status.as_ref(), trailers.as_ref()), Bytes::new());
+            self.outbox.push(|out| encode_end(out, id, flags, count, status.as_ref(), trailers.as_ref()), &Bytes::new());
         }
         let sending = &mut call.sending;
         if sending.has_pending() {
@@ -98,18 +100,20 @@ impl Connection {
                 self.ready.push_back(id);
             }
         } else if sending.is_finished() && matches!(call.role, Role::Handler(_)) {
-            // The answer is on its way: the call is over for this side.
-            let aborted = call.handling().is_some_and(|handling| handling.canceller.abort_reason().is_some());
-            self.remove(id);
-            if !aborted {
-                self.budgets.cancels.earn();
-            }
+            self.end_answer(id);
+        }
+    }
+
+    /// All of an answer is on its way: the call is over for this side.
+    fn end_answer(&mut self, id: u64) {
+        if self.remove(id) {
+            self.budgets.cancels.earn();
         }
     }
 
     /// A call got credit.
     pub(crate) fn resume(&mut self, id: u64) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(id) else { return };
         if call.sending.is_ready() {
             self.wake.extend(call.sender.take());
         }
@@ -123,11 +127,10 @@ impl Connection {
         while self.outbox.staged() < TURN
             && let Some(id) = self.ready.pop_front()
         {
-            let Some(call) = self.calls.get_mut(&id) else { continue };
+            let Some(call) = self.calls.get_mut(id) else { continue };
             call.sending.queued = false;
             if let Some((chunk, flags)) = call.sending.next_chunk(max_chunk, self.beside.share()) {
-                let length = chunk.len();
-                self.outbox.push(|out| encode_message_head(out, id, flags, length), chunk);
+                self.outbox.push(|out| encode_message_head(out, id, flags, chunk.len()), &chunk);
                 if flags.has(Flags::MORE) {
                     self.beside.note_chunk(self.clock.last_received, id, call.sending.ahead());
                 } else {
@@ -140,7 +143,7 @@ impl Connection {
         self.outbox.take(batch);
         self.clock.said |= !batch.is_empty();
         for id in self.crowded.drain(..) {
-            self.wake.extend(self.calls.get_mut(&id).and_then(|call| call.sender.take()));
+            self.wake.extend(self.calls.get_mut(id).and_then(|call| call.sender.take()));
         }
     }
 

@@ -14,7 +14,7 @@ use crate::proto::outbox::Outbox;
 impl Connection {
     /// How the answer begins.
     pub(crate) fn poll_begin(&mut self, id: u64, cx: &Context<'_>) -> Poll<Result<(Headers, Begun), Error>> {
-        let Some(call) = self.calls.get_mut(&id) else { return Poll::Ready(Err(lost_track())) };
+        let Some(call) = self.calls.get_mut(id) else { return Poll::Ready(Err(lost_track())) };
         let readable = call.receiving.is_readable();
         if let Some(Err(_)) = &call.outcome
             && !readable
@@ -35,7 +35,7 @@ impl Connection {
         let over = !caller.open;
         if only && let Some(message) = call.receiving.pop() {
             if over {
-                self.calls.remove(&id);
+                self.calls.remove(id);
             } else {
                 self.forget(id);
             }
@@ -46,7 +46,7 @@ impl Connection {
 
     /// The next message of the incoming direction.
     pub(crate) fn poll_next(&mut self, id: u64, cx: &Context<'_>) -> Poll<Next> {
-        let Some(call) = self.calls.get_mut(&id) else { return Poll::Ready(Next::Failed(lost_track())) };
+        let Some(call) = self.calls.get_mut(id) else { return Poll::Ready(Next::Failed(lost_track())) };
         let next = call.poll_next(cx);
         match &next {
             Poll::Ready(Next::Message(_)) => call.repay(id, &mut self.outbox, &mut self.starved),
@@ -58,7 +58,7 @@ impl Connection {
 
     /// Gives credit back, unless the far side is done sending.
     pub(crate) fn repay(&mut self, id: u64) {
-        if let Some(call) = self.calls.get_mut(&id) {
+        if let Some(call) = self.calls.get_mut(id) {
             call.repay(id, &mut self.outbox, &mut self.starved);
         }
     }
@@ -77,7 +77,7 @@ impl Connection {
     /// Gives credit to messages that waited until the connection holds less.
     pub(crate) fn feed(&mut self) {
         while let Some(id) = self.first_fed().and_then(|place| self.starved.remove(place)) {
-            if let Some(call) = self.calls.get_mut(&id) {
+            if let Some(call) = self.calls.get_mut(id) {
                 call.receiving.lend(call.reader.is_some());
                 self.repay(id);
             }
@@ -93,7 +93,7 @@ impl Connection {
 
     /// Nobody waits for the answer any more.
     pub(crate) fn abandon(&mut self, id: u64, code: Code) {
-        if let Some(call) = self.calls.get_mut(&id) {
+        if let Some(call) = self.calls.get_mut(id) {
             call.receiving.discard();
             call.reader = None;
         }
@@ -104,21 +104,21 @@ impl Connection {
     /// Tells the far side to drop its work.
     pub(crate) fn cancel(&mut self, id: u64, code: Code) {
         let sent = id <= self.sent_through;
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(id) else { return };
         call.sending.close();
         self.wake.extend(call.sender.take());
         let cancels = |caller: &mut Caller| caller.open && !std::mem::replace(&mut caller.cancelled, true);
         if call.caller().is_some_and(cancels) && self.failure.is_none() {
             // A cancel must not overtake the OPEN that it belongs to.
             let encode = |out: &mut BytesMut| encode_cancel(out, id, Cancel::Abort(code));
-            if sent { encode(self.outbox.control()) } else { self.outbox.push(encode, Bytes::new()) }
+            if sent { encode(self.outbox.control()) } else { self.outbox.push(encode, &Bytes::new()) }
         }
     }
 
     /// Ends a call that this side opened with an error of this side's own.
     pub(crate) fn fail_call(&mut self, id: u64, error: Error) {
         let code = error.code();
-        if let Some(call) = self.calls.get_mut(&id) {
+        if let Some(call) = self.calls.get_mut(id) {
             call.end(Err(error), &mut self.wake);
         }
         self.cancel(id, code);
@@ -126,7 +126,7 @@ impl Connection {
 
     /// The handler does not read its request any more.
     pub(crate) fn discard(&mut self, id: u64) {
-        if let Some(call) = self.calls.get_mut(&id) {
+        if let Some(call) = self.calls.get_mut(id) {
             call.receiving.discard();
             call.reader = None;
             self.repay(id);
@@ -135,13 +135,13 @@ impl Connection {
 
     /// This side's reader is done with a call; it stays in the table while it counts at the far side.
     pub(crate) fn forget(&mut self, id: u64) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(id) else { return };
         match &mut call.role {
             // The request was read whole; the answer is still to come.
             Role::Handler(_) => {}
             Role::Caller(caller) if caller.open => caller.abandoned = true,
             Role::Caller(_) => {
-                self.calls.remove(&id);
+                self.calls.remove(id);
             }
         }
     }

@@ -70,6 +70,13 @@ impl Backlog {
         Some(first)
     }
 
+    fn clear(&mut self) {
+        self.first = None;
+        if self.others.capacity() > 0 {
+            self.others = VecDeque::new();
+        }
+    }
+
     fn is_empty(&self) -> bool {
         self.first.is_none()
     }
@@ -117,6 +124,22 @@ impl Receiving {
             count: 0,
             discard: false,
         }
+    }
+
+    /// Lets go of all that it holds.
+    pub(crate) fn clear(&mut self) {
+        self.unread.clear();
+        self.partial = None;
+        self.copies = None;
+    }
+
+    /// Begins anew after a [`clear`](Self::clear).
+    pub(crate) fn reset(&mut self, window: u32) {
+        self.window = window;
+        self.credit = window;
+        self.owed = 0;
+        self.count = 0;
+        self.discard = false;
     }
 
     /// Takes a message, or a chunk of one if `more` follow. `read` says that somebody waits for the message. Returns
@@ -230,7 +253,7 @@ impl Receiving {
     pub(crate) fn discard(&mut self) {
         self.discard = true;
         self.owed += self.unread.iter().map(|unread| unread.cost).sum::<u32>();
-        self.unread = Backlog::default();
+        self.unread.clear();
         self.owed += self.partial.take().map_or(0, |partial| partial.cost());
     }
 

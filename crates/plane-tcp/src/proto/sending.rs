@@ -66,6 +66,17 @@ impl Sending {
         }
     }
 
+    /// Begins anew after a [`close`](Self::close).
+    pub(crate) fn reset(&mut self, credit: u32) {
+        self.credit = u64::from(credit);
+        self.count = 0;
+        self.closed = false;
+        self.cut = false;
+        self.queued = false;
+        self.yields = false;
+        self.ahead = 0;
+    }
+
     /// Whether a further message is taken now.
     pub(crate) fn is_ready(&self) -> bool {
         self.pending.is_none() && self.credit > u64::from(MESSAGE_COST)
@@ -100,6 +111,20 @@ impl Sending {
         self.ahead = 0;
         self.pending = Some(Pending { rest: message, end });
         self.closed = end;
+    }
+
+    /// Takes a message that can go out as one chunk at this moment, and so needs no place here. False if it cannot.
+    pub(crate) fn pass(&mut self, length: usize, max_chunk: usize, end: bool) -> bool {
+        debug_assert!(!self.closed);
+        let cost = length as u64 + u64::from(MESSAGE_COST);
+        let passes = self.pending.is_none() && length <= max_chunk && cost <= self.credit;
+        if passes {
+            self.count += 1;
+            self.ahead = 0;
+            self.credit -= cost;
+            self.closed = end;
+        }
+        passes
     }
 
     /// Ends the direction behind what waits.

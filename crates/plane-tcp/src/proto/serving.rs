@@ -4,13 +4,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use plane_core::frame::{Cancel, Flags, FrameError, Kind, Open, encode_end};
-use plane_core::{AbortReason, Admitted, Code, Instance, Refusal, Status};
+use plane_core::{AbortReason, Admitted, Canceller, Code, Instance, Refusal, Status};
 
 use crate::failure::Failure;
 use crate::proto::call::{Call, Handling, Opened, Role};
 use crate::proto::connection::{Connection, Settings, Side};
-use crate::proto::receiving::{MESSAGE_COST, Receiving, cost, too_large};
-use crate::proto::sending::Sending;
+use crate::proto::receiving::{MESSAGE_COST, cost, too_large};
 
 impl Connection {
     pub(crate) fn on_open(
@@ -74,7 +73,7 @@ impl Connection {
             let budget = format!("{limit} bytes beyond what a connection may hold unwritten");
             return Err(Failure::calm(Refusal::UnreadRefusals, "unread refusals", &budget));
         }
-        self.outbox.push(|out| encode_end(out, id, Flags::NOT_EXECUTED, 0, Some(status), None), Bytes::new());
+        self.outbox.push(|out| encode_end(out, id, Flags::NOT_EXECUTED, 0, Some(status), None), &Bytes::new());
         if flags.has(Flags::END) {
             // Its request was whole: only a stop and an abort can be on their way.
             self.budgets.strays.grant(2);
@@ -102,16 +101,9 @@ impl Connection {
         let Instance { endpoint, id: instance, .. } = admitted.instance();
         let (context, canceller) = self.contexts.make(endpoint, *instance, &self.peer, deadline);
         let whole = flags.has(Flags::END);
-        let call = Call {
-            receiving: Receiving::new(self.settings.credit),
-            sending: Sending::new(self.theirs.credit),
-            reader: None,
-            sender: None,
-            ended: whole,
-            outcome: None,
-            deadline,
-            role: Role::Handler(Handling { canceller: canceller.clone(), notice_at: None, begun: false }),
-        };
+        let role = Role::Handler(Handling { canceller, notice_at: None, begun: false });
+        let mut call = self.calls.make(self.windows(), deadline, role);
+        call.ended = whole;
         self.calls.insert(id, call);
         self.in_flight += 1;
         self.clock.idle_since = None;
@@ -130,7 +122,7 @@ impl Connection {
             None
         };
         let headers = Some(open.headers).filter(|headers| !headers.is_empty()).map(Box::new);
-        self.opened.push(Opened { call: id, admitted, headers, only, context, canceller });
+        self.opened.push(Opened { call: id, admitted, headers, only, context });
         Ok(())
     }
 
@@ -138,7 +130,7 @@ impl Connection {
         if matches!(self.side, Side::Dialler(_)) {
             return Err(self.wrong_side(Kind::CANCEL));
         }
-        let Some(call) = self.calls.get_mut(&id) else { return self.unknown(now, Kind::CANCEL, id) };
+        let Some(call) = self.calls.get_mut(id) else { return self.unknown(now, Kind::CANCEL, id) };
         let Role::Handler(handling) = &mut call.role else { return Ok(()) };
         match cancel {
             Cancel::Stop if handling.canceller.is_stopped() => return self.stray(now),
@@ -163,7 +155,7 @@ impl Connection {
 
     /// The handler was told to drop its work. If it has ended already, what waits to be sent is dropped here.
     pub(crate) fn end_aborted(&mut self, id: u64, reason: AbortReason) {
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(id) else { return };
         call.receiving.discard();
         // A handler that looks once more must not take what is left of its request for all of it.
         call.outcome = Some(Err(reason.status().into()));
@@ -172,8 +164,16 @@ impl Connection {
         self.wake.extend(call.reader.take());
         if call.sending.is_finished() {
             let status = reason.status();
-            self.outbox.push(|out| encode_end(out, id, Flags::NONE, 0, Some(&status), None), Bytes::new());
+            self.outbox.push(|out| encode_end(out, id, Flags::NONE, 0, Some(&status), None), &Bytes::new());
             self.remove(id);
+        }
+    }
+
+    /// What tells the handler of a call to end; `None` once the call is over.
+    pub(crate) fn canceller(&self, id: u64) -> Option<Canceller> {
+        match &self.calls.get(&id)?.role {
+            Role::Handler(handling) => Some(handling.canceller.clone()),
+            Role::Caller(_) => None,
         }
     }
 
@@ -181,7 +181,7 @@ impl Connection {
     pub(crate) fn abort_all(&mut self, reason: AbortReason) {
         let ids: Vec<u64> = self.calls.keys().copied().collect();
         for id in ids {
-            if let Some(handling) = self.calls.get_mut(&id).and_then(Call::handling) {
+            if let Some(handling) = self.calls.get_mut(id).and_then(Call::handling) {
                 handling.canceller.abort(reason);
                 self.end_aborted(id, reason);
             }

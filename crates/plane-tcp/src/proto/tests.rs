@@ -87,7 +87,7 @@ impl Pair {
             deadline: None,
             accept_by: self.now + ACCEPT,
             reader: None,
-            only,
+            only: only.as_ref(),
         };
         self.dialler.open(self.now, opening)
     }

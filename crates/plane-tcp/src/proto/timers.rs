@@ -54,6 +54,7 @@ impl Connection {
         self.handle_due(now);
         self.reassembly.rest();
         self.contexts.rest();
+        self.calls.rest();
         Ok(())
     }
 
@@ -135,7 +136,7 @@ impl Connection {
         for id in due {
             self.handle_due_call(now, id);
         }
-        self.clock.next_due = self.calls.values().filter_map(super::call::Call::due).min();
+        self.clock.next_due = self.calls.values().filter_map(|call| call.due()).min();
     }
 
     fn handle_due_call(&mut self, now: Instant, id: u64) {
@@ -144,7 +145,7 @@ impl Connection {
             Delivery::NotSent => Delivery::Unknown,
             delivery => delivery,
         };
-        let Some(call) = self.calls.get_mut(&id) else { return };
+        let Some(call) = self.calls.get_mut(id) else { return };
         let late = call.deadline.is_some_and(|deadline| deadline <= now);
         match &mut call.role {
             Role::Caller(_) => {
@@ -170,7 +171,7 @@ impl Connection {
 
     /// Tells the caller at `at` that its call was accepted, unless the answer begins before.
     pub(crate) fn notice_at(&mut self, id: u64, at: Instant) {
-        let Some(call) = self.calls.get_mut(&id).filter(|call| !call.sending.is_closed()) else { return };
+        let Some(call) = self.calls.get_mut(id).filter(|call| !call.sending.is_closed()) else { return };
         if let Some(handling) = call.handling() {
             handling.notice_at = Some(at);
             self.note_due(Some(at));

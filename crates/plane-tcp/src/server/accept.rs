@@ -103,7 +103,7 @@ async fn serve(socket: Socket, shared: Arc<Shared>) {
     let link = Link::new(connection, write, Arc::new(Room::default()));
     let number = shared.next_connection();
     let _listed = Listed::new(&shared, number, link.clone());
-    LinkDriver::new(link, read, decoder, Handlers { accept_notice: *accept_notice }).await;
+    LinkDriver::new(link, read, decoder, Handlers::new(*accept_notice)).await;
 }
 
 /// Says why a connection never was one.

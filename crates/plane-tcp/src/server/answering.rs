@@ -79,9 +79,10 @@ pub(super) struct Streaming {
 }
 
 impl Answering {
-    /// The work for a call whose handler is started in a task of its own, or waits for its turn.
-    pub(super) fn new(link: Arc<Link>, opened: Opened, accept_notice: Duration) -> Self {
-        let Opened { call, mut admitted, headers, only, context, canceller } = opened;
+    /// The work for a call whose handler is started in a task of its own, or waits for its turn; none if the call is over.
+    pub(super) fn new(link: Arc<Link>, opened: Opened, accept_notice: Duration) -> Option<Self> {
+        let Opened { call, mut admitted, headers, only, context } = opened;
+        let canceller = link.peek(|connection| connection.canceller(call))?;
         let request = request(&link, call, headers, only, &context);
         let on_probation = !admitted.pace().is_quick();
         let pace = on_probation.then(|| admitted.pace().clone());
@@ -95,7 +96,7 @@ impl Answering {
             });
             (None, Stage::Queued(turn, parts))
         };
-        Self { link, call, canceller, accept_notice, pace, admitted, stage }
+        Some(Self { link, call, canceller, accept_notice, pace, admitted, stage })
     }
 
     /// Lets the caller know, unless it is answered before, that its handler was started.

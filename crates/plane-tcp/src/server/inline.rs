@@ -16,77 +16,50 @@ use crate::server::answering::{Answering, Stage, discard, request};
 /// and costs no task. One that is pending, or has been slow before, runs in a task of its own.
 #[derive(Debug)]
 pub(crate) struct Handlers {
-    pub(crate) accept_notice: Duration,
+    accept_notice: Duration,
+    /// Answers of one message, from handlers that were ready at once, and the calls that they end.
+    answers: Vec<(u64, Bytes)>,
+    answered: Vec<(Admitted, Outcome)>,
+    /// Whose handlers were polled, each once, and how many were.
+    paces: Vec<Pace>,
+    polled: u32,
 }
 
 impl Start for Handlers {
     fn start(&mut self, link: &Arc<Link>, opened: &mut Vec<Opened>, cx: &mut Context<'_>) {
-        let mut inline = Inline::begin();
-        let mut answered = Vec::new();
+        let began = Instant::now();
         for opened in opened.drain(..) {
-            if opened.admitted.is_running() && opened.admitted.pace().is_quick() {
-                inline.note(opened.admitted.pace());
-                match self.poll_once(link, opened, cx) {
-                    Polled::Answered(answer) => answered.push(answer),
-                    Polled::Over => {}
-                    Polled::Pending(answering) => spawn(*answering),
-                }
+            let answering = if opened.admitted.is_running() && opened.admitted.pace().is_quick() {
+                self.note(opened.admitted.pace());
+                self.poll_once(link, opened, cx)
             } else {
-                spawn(Answering::new(link.clone(), opened, self.accept_notice));
+                Answering::new(link.clone(), opened, self.accept_notice)
+            };
+            if let Some(answering) = answering {
+                answering.announce();
+                tokio::spawn(answering);
             }
         }
-        send(link, answered);
-        inline.end();
+        self.send(link);
+        self.judge(began);
     }
-}
 
-/// An answer of one message, from a handler that was ready at once.
-struct Answered {
-    call: u64,
-    message: Bytes,
-    admitted: Admitted,
-    outcome: Outcome,
-}
-
-/// What came of polling a handler once.
-enum Polled {
-    Answered(Answered),
-    /// It answered otherwise, and all of that is sent.
-    Over,
-    Pending(Box<Answering>),
-}
-
-fn spawn(answering: Answering) {
-    answering.announce();
-    tokio::spawn(answering);
-}
-
-/// Sends what the handlers of one read answered, at one go.
-fn send(link: &Link, mut answered: Vec<Answered>) {
-    if answered.is_empty() {
-        return;
-    }
-    link.with(|connection| {
-        for Answered { call, message, outcome, .. } in &mut answered {
-            if let Err(error) = connection.send(*call, std::mem::take(message), true) {
-                let status = error.status();
-                *outcome = Outcome::of(&status);
-                connection.finish(*call, Ending::failed(status));
-            }
-        }
-    });
-    for Answered { admitted, outcome, .. } in answered {
-        admitted.finish(outcome);
+    fn rest(&mut self) {
+        *self = Self::new(self.accept_notice);
     }
 }
 
 impl Handlers {
+    pub(crate) fn new(accept_notice: Duration) -> Self {
+        Self { accept_notice, answers: Vec::new(), answered: Vec::new(), paces: Vec::new(), polled: 0 }
+    }
+
     /// Starts a handler that is trusted and polls it, with as little around it as can be: most answers are ready then.
-    fn poll_once(&self, link: &Arc<Link>, opened: Opened, cx: &mut Context<'_>) -> Polled {
-        let Opened { call, admitted, headers, only, context, canceller } = opened;
+    /// Gives what is left to do.
+    fn poll_once(&mut self, link: &Arc<Link>, opened: Opened, cx: &mut Context<'_>) -> Option<Answering> {
+        let Opened { call, admitted, headers, only, context } = opened;
         let request = request(link, call, headers, only, &context);
-        let handler = admitted.handler();
-        let started = contain_panic(|| handler.call(request, context)).map(|mut running| {
+        let started = contain_panic(|| admitted.handler().call(request, context)).map(|mut running| {
             let polled = contain_panic(|| running.as_mut().poll(cx));
             (running, polled)
         });
@@ -105,11 +78,18 @@ impl Handlers {
         let answer = match answer {
             Some(Ok(Response { headers, body })) if headers.is_empty() => match body.into_one() {
                 Ok(message) => {
-                    return Polled::Answered(Answered { call, message, admitted, outcome: Outcome::Completed });
+                    self.answers.push((call, message));
+                    self.answered.push((admitted, Outcome::Completed));
+                    return None;
                 }
                 Err(body) => Some(Ok(Response { headers, body })),
             },
             answer => answer,
+        };
+        let Some(canceller) = link.peek(|connection| connection.canceller(call)) else {
+            // The call is over, so nobody hears of the rest.
+            discard((stage, answer));
+            return None;
         };
         let accept_notice = self.accept_notice;
         let admitted = Some(admitted);
@@ -118,39 +98,44 @@ impl Handlers {
         if let Some(answer) = answer {
             answering.conclude(answer);
             if answering.poll_stage(cx).is_ready() {
-                return Polled::Over;
+                return None;
             }
         }
-        Polled::Pending(Box::new(answering))
+        Some(answering)
     }
-}
 
-/// The handlers that one read started in the connection's task, timed together: the clock is read twice for all.
-struct Inline {
-    began: Instant,
-    paces: Vec<Pace>,
-    handlers: u32,
-}
-
-impl Inline {
-    fn begin() -> Self {
-        Self { began: Instant::now(), paces: Vec::new(), handlers: 0 }
+    /// Sends what the handlers of one read answered, at one go.
+    fn send(&mut self, link: &Link) {
+        let Self { answers, answered, .. } = self;
+        if answers.is_empty() {
+            return;
+        }
+        link.with(|connection| {
+            for ((call, message), (_, outcome)) in answers.drain(..).zip(&mut *answered) {
+                if let Err(error) = connection.send(call, message, true) {
+                    let status = error.status();
+                    *outcome = Outcome::of(&status);
+                    connection.finish(call, Ending::failed(status));
+                }
+            }
+        });
+        Admitted::finish_all(answered);
     }
 
     fn note(&mut self, pace: &Pace) {
-        self.handlers += 1;
+        self.polled += 1;
         if !self.paces.iter().any(|known| known.is_same(pace)) {
             self.paces.push(pace.clone());
         }
     }
 
-    /// A handler that is slow holds its neighbours up, and all of them are on probation again until it is known which.
-    fn end(self) {
-        if self.handlers > 0 {
-            let took = self.began.elapsed() / self.handlers.div_ceil(16);
-            for pace in &self.paces {
-                pace.note(took);
-            }
+    /// Handlers that one read started are timed together: the clock is read twice for all. One that is slow holds its
+    /// neighbours up, and all of them are on probation again until it is known which.
+    fn judge(&mut self, began: Instant) {
+        let polled = std::mem::take(&mut self.polled);
+        if polled > 0 {
+            let took = began.elapsed() / polled.div_ceil(16);
+            self.paces.drain(..).for_each(|pace| pace.note(took));
         }
     }
 }

@@ -127,7 +127,7 @@ impl Caller {
             deadline: self.deadline,
             accept_by: self.accept_by,
             reader: None,
-            only,
+            only: only.as_ref(),
         };
         match connection.open(now, opening) {
             Ok(id) => {

@@ -51,8 +51,8 @@ impl Handler {
         nonce.expect("every call has a nonce")
     }
 
-    pub(super) fn new(opened: Opened, script: HandlerScript) -> Self {
-        let Opened { call, mut admitted, headers, only, context, canceller } = opened;
+    pub(super) fn new(opened: Opened, canceller: Canceller, script: HandlerScript) -> Self {
+        let Opened { call, mut admitted, headers, only, context } = opened;
         let to_send = match &script.answer {
             Answer::Only(length) => VecDeque::from([*length]),
             Answer::Stream { lengths, .. } | Answer::Fails(lengths) => lengths.iter().copied().collect(),

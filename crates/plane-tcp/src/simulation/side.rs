@@ -269,7 +269,7 @@ impl Side {
         let most = settings.unwritten + 3 * largest_frame;
         assert!(outbox.staged() <= most, "{} bytes staged, {most} allowed", outbox.staged());
         let mut all = 0;
-        for (id, call) in calls {
+        for (id, call) in calls.iter() {
             let (held, credit) = call.receiving.account();
             let window = u64::from(settings.credit);
             assert!(held + credit <= window, "call {id} holds {held} bytes of credit beside {credit} of {window}");

@@ -263,7 +263,9 @@ impl World {
 
     fn answer(&mut self, opened: Opened) {
         let script = &self.scripts[&Handler::nonce_of(opened.headers.as_deref())];
-        let mut handler = Handler::new(opened, script.handler.clone());
+        // One that was over with the read that brought it is not started.
+        let Some(canceller) = self.ends.server.connection.canceller(opened.call) else { return };
+        let mut handler = Handler::new(opened, canceller, script.handler.clone());
         handler.start(self.now, &mut self.ends.server.connection, &mut self.record);
         self.tasks.push(Task::new(Actor::Handler(handler)));
     }

@@ -43,9 +43,9 @@ fn what_is_said_again_has_no_effect_and_is_counted() {
             pair.listen(&cancel).expect("once, and two without effect");
         }
         assert_eq!(told(pair.listen(&cancel)), Some(Code::ENHANCE_YOUR_CALM), "{again:?}");
-        let canceller = pair.listener.opened.pop().expect("it was taken on").canceller;
-        let aborted = canceller.abort_reason().is_some();
-        assert_eq!((canceller.is_stopped(), aborted), (true, again != Cancel::Stop));
+        let context = pair.listener.opened.pop().expect("it was taken on").context;
+        let aborted = context.abort_reason().is_some();
+        assert_eq!((context.is_stopped(), aborted), (true, again != Cancel::Stop));
     }
     let mut pair = Pair::new();
     let call = pair.open(Some(bytes(1)));
@@ -107,7 +107,7 @@ fn an_abort_says_why() {
         pair.deliver();
         pair.listen(&frame(|out| encode_cancel(out, call, Cancel::Abort(code)))).expect("a correct peer");
         let opened = pair.listener.opened.pop().expect("it was taken on");
-        assert_eq!(opened.canceller.abort_reason(), Some(reason));
+        assert_eq!(opened.context.abort_reason(), Some(reason));
     }
 }
 
@@ -119,7 +119,7 @@ fn all_handlers_are_told_to_end() {
     pair.deliver();
     pair.listener.abort_all(AbortReason::Shutdown);
     for opened in std::mem::take(&mut pair.listener.opened) {
-        assert_eq!(opened.canceller.abort_reason(), Some(AbortReason::Shutdown));
+        assert_eq!(opened.context.abort_reason(), Some(AbortReason::Shutdown));
         pair.listener.finish(opened.call, Ending::orderly());
     }
     assert_eq!(frames(&mut pair.listener), calls.map(|call| (Kind::END, call)));

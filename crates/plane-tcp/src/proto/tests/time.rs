@@ -175,15 +175,15 @@ fn a_deadline_ends_a_handler_to_the_instant() {
         deadline: Some(deadline),
         accept_by: pair.now + ACCEPT,
         reader: None,
-        only: Some(bytes(1)),
+        only: Some(&bytes(1)),
     };
     let call = pair.dialler.open(pair.now, opening).expect("there is room");
     pair.deliver();
-    let canceller = pair.listener.opened.pop().expect("it is taken on").canceller;
+    let context = pair.listener.opened.pop().expect("it is taken on").context;
     pair.listener.handle_due(deadline - TICK);
-    assert_eq!(canceller.abort_reason(), None);
+    assert_eq!(context.abort_reason(), None);
     pair.listener.handle_due(deadline);
-    assert_eq!(canceller.abort_reason(), Some(plane_core::AbortReason::DeadlineExceeded));
+    assert_eq!(context.abort_reason(), Some(plane_core::AbortReason::DeadlineExceeded));
     pair.listener.send(call, bytes(1), true).expect_err("its answer is cut");
     pair.listener.finish(call, Ending::orderly());
     assert_eq!(frames(&mut pair.listener), [(Kind::END, call)]);
