@@ -103,7 +103,7 @@ impl<S: Start> LinkDriver<S> {
     }
 
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let (woken, in_flight) = self.link.driver_runs(cx.waker());
+        let others = self.link.driver_runs(cx.waker());
         if let Some(failure) = self.link.peek(|connection| connection.failure.clone()) {
             return Poll::Ready(Err(failure));
         }
@@ -127,7 +127,7 @@ impl<S: Start> LinkDriver<S> {
             }
             // Woken by the first of several senders: the others are about to stage their bytes too. Without this a
             // batch is one frame.
-            if woken && read.is_pending() && in_flight > 1 && !std::mem::replace(&mut self.yielded, true) {
+            if others && read.is_pending() && !std::mem::replace(&mut self.yielded, true) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

@@ -122,12 +122,12 @@ impl Link {
         result
     }
 
-    /// The same for a caller that then writes in place if its call is the only one: on an idle connection that is
+    /// The same for a caller that then writes in place if its call is alone: on an idle connection that is
     /// quicker than waking the driver, unless the call is due before the driver's timer fires.
     pub(crate) fn with_write<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
         let mut state = self.state.lock();
         let result = change(&mut state.connection);
-        let alone = state.connection.in_flight == 1 && state.driver == Driver::Idle;
+        let alone = state.driver == Driver::Idle && state.connection.in_flight == 1 && state.connection.is_alone();
         if !alone || state.connection.needs_timer() {
             state.wake_driver();
         }
@@ -209,15 +209,15 @@ impl Link {
         &self.socket
     }
 
-    /// The driver runs now. Returns whether it was woken to write, and how many calls are in progress.
-    pub(crate) fn driver_runs(&self, waker: &Waker) -> (bool, usize) {
+    /// The driver runs now. Returns whether it was woken to write what others may be about to add to.
+    pub(crate) fn driver_runs(&self, waker: &Waker) -> bool {
         let mut state = self.state.lock();
         match &mut state.waker {
             Some(known) => known.clone_from(waker),
             None => state.waker = Some(waker.clone()),
         }
         let woken = std::mem::replace(&mut state.driver, Driver::Running) == Driver::Woken;
-        (woken, state.connection.in_flight)
+        woken && !state.connection.is_alone()
     }
 
     /// The driver waits from now on, unless something was staged meanwhile that it can write.

@@ -82,6 +82,8 @@ pub(crate) struct Connection {
     pub(crate) opened: Vec<Opened>,
     pub(crate) contexts: Contexts,
     pub(crate) wake: Vec<Waker>,
+    /// How many tasks the last read woke.
+    pub(crate) woken: usize,
     pub(crate) budgets: Budgets,
     /// Where is noted what the other side was not let do.
     pub(crate) refusals: Refusals,
@@ -173,6 +175,7 @@ impl Connection {
             opened: Vec::new(),
             contexts: Contexts::default(),
             wake: Vec::new(),
+            woken: 0,
             budgets: Budgets { strays: budget(idle_frames), cancels: budget(aborts), pings: budget(pings) },
             refusals,
             clock: Clock {
@@ -206,6 +209,12 @@ impl Connection {
     /// Whether only requests that wait for the writer keep a call from being opened.
     pub(crate) fn has_backlog(&self) -> bool {
         self.takes_calls() && self.in_flight < self.theirs.max_calls as usize && self.queued() >= self.settings.queue
+    }
+
+    /// Whether no call is in progress beside the one that was just opened, nor likely to be before long: callers whose
+    /// answers came together mostly call again together.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.in_flight <= 1 && self.woken <= 1
     }
 
     /// Requests whose OPEN is staged and was not handed to the writer.

@@ -26,6 +26,7 @@ impl Connection {
         while let Some(handled) = frames.next(|frame| self.handle_frame(now, frame)) {
             handled??;
         }
+        self.woken = self.wake.len();
         Ok(())
     }
 
