@@ -78,14 +78,15 @@ fn spread(ratio: &Spread) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::sample::{Ended, Recorder};
 
     fn sample(way: Way, calls: u64) -> Sample {
         let mut recorder = Recorder::default();
-        let ended = Ended { first: Duration::from_micros(5), whole: Duration::from_micros(calls), items: 1, bytes: 1 };
+        let first = Some(Duration::from_micros(5));
+        let ended = Ended { at: Instant::now(), first, whole: Duration::from_micros(calls), items: 1, bytes: 1 };
         (0..calls).for_each(|_| recorder.note(&ended));
         recorder.sample("a", way, Duration::from_secs(1))
     }

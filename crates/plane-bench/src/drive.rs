@@ -34,6 +34,9 @@ pub async fn drive<C: Caller>(caller: C, cell: Cell, time: Duration) -> Result<S
     Ok(recorder.sample(cell.name, C::WAY, started.elapsed()))
 }
 
+/// So many calls of one caller are recorded at one go, because each of that takes a lock.
+const TOGETHER: usize = 8;
+
 async fn round<C: Caller>(caller: &Arc<C>, cell: Cell, time: Duration) -> Result<Recorder, DriveError> {
     let until = Instant::now() + time;
     // One for each thread: with one for each caller what is measured would have little of the cache.
@@ -44,10 +47,15 @@ async fn round<C: Caller>(caller: &Arc<C>, cell: Cell, time: Duration) -> Result
         let (caller, recorders) = (caller.clone(), recorders.clone());
         callers.spawn(async move {
             let recorder = &recorders[index % recorders.len()];
+            let mut calls = Vec::with_capacity(TOGETHER);
             loop {
                 let ended = caller.call().await?;
-                recorder.lock().note(&ended);
-                if Instant::now() >= until {
+                calls.push(ended);
+                if calls.len() == TOGETHER || ended.at >= until {
+                    let mut recorder = recorder.lock();
+                    calls.drain(..).for_each(|ended| recorder.note(&ended));
+                }
+                if ended.at >= until {
                     return Ok(());
                 }
             }

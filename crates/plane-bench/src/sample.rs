@@ -1,6 +1,6 @@
 //! What one round of a cell gave.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 /// A call that ended well.
 #[derive(Debug, Clone, Copy)]
 pub struct Ended {
-    /// When its first item came.
-    pub first: Duration,
     /// When it ended.
+    pub at: Instant,
+    /// How long its first item took, if more than one came.
+    pub first: Option<Duration>,
+    /// How long all of it took.
     pub whole: Duration,
     /// Messages of its answer.
     pub items: u64,
@@ -42,11 +44,13 @@ impl Default for Recorder {
 impl Recorder {
     /// Adds a call.
     pub fn note(&mut self, ended: &Ended) {
-        let Ended { first, whole, items, bytes } = *ended;
+        let Ended { first, whole, items, bytes, .. } = *ended;
         self.calls += 1;
         self.items += items;
         self.bytes += bytes;
-        self.first.saturating_record(nanos(first));
+        if let Some(first) = first {
+            self.first.saturating_record(nanos(first));
+        }
         self.whole.saturating_record(nanos(whole));
     }
 
@@ -67,6 +71,7 @@ impl Recorder {
     pub fn sample(&self, cell: &str, way: Way, elapsed: Duration) -> Sample {
         let seconds = elapsed.as_secs_f64().max(f64::MIN_POSITIVE);
         let micros = |histogram: &Histogram<u64>, quantile| float(histogram.value_at_quantile(quantile)) / 1_000.0;
+        let first = if self.first.is_empty() { &self.whole } else { &self.first };
         Sample {
             cell: cell.to_owned(),
             way,
@@ -76,8 +81,8 @@ impl Recorder {
             mib_per_second: float(self.bytes) / seconds / float(1 << 20),
             p50_us: micros(&self.whole, 0.5),
             p99_us: micros(&self.whole, 0.99),
-            first_p50_us: micros(&self.first, 0.5),
-            first_p99_us: micros(&self.first, 0.99),
+            first_p50_us: micros(first, 0.5),
+            first_p99_us: micros(first, 0.99),
         }
     }
 }
@@ -132,7 +137,8 @@ mod tests {
 
     #[test]
     fn rates_and_quantiles_are_those_of_what_was_recorded() {
-        let ended = |whole| Ended { first: Duration::from_micros(1), whole, items: 4, bytes: 1 << 20 };
+        let first = Some(Duration::from_micros(1));
+        let ended = |whole| Ended { at: Instant::now(), first, whole, items: 4, bytes: 1 << 20 };
         let (mut one, mut other) = (Recorder::default(), Recorder::default());
         for _ in 0..98 {
             one.note(&ended(Duration::from_micros(10)));
@@ -146,5 +152,19 @@ mod tests {
         assert!((sample.mib_per_second - 50.0).abs() < 0.01);
         assert!((sample.p50_us - 10.0).abs() < 0.1 && (sample.p99_us - 10_000.0).abs() < 100.0, "{sample:?}");
         assert!((sample.first_p99_us - 1.0).abs() < 0.1, "{sample:?}");
+    }
+
+    #[test]
+    fn the_only_message_is_the_first() {
+        let mut recorder = Recorder::default();
+        recorder.note(&Ended {
+            at: Instant::now(),
+            first: None,
+            whole: Duration::from_micros(10),
+            items: 1,
+            bytes: 1,
+        });
+        let sample = recorder.sample("x", Way::Plane, Duration::from_secs(1));
+        assert!(sample.first_p50_us > 9.9 && (sample.first_p50_us, sample.first_p99_us) == (sample.p50_us, sample.p99_us));
     }
 }

@@ -123,14 +123,15 @@ pub fn micros(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::sample::{Ended, Recorder};
 
     fn sample(cell: &str, calls: u64) -> Sample {
         let mut recorder = Recorder::default();
-        let ended = Ended { first: Duration::from_micros(5), whole: Duration::from_millis(2), items: 1, bytes: 1 };
+        let first = Some(Duration::from_micros(5));
+        let ended = Ended { at: Instant::now(), first, whole: Duration::from_millis(2), items: 1, bytes: 1 };
         (0..calls).for_each(|_| recorder.note(&ended));
         recorder.sample(cell, Way::Plane, Duration::from_secs(1))
     }

@@ -128,8 +128,8 @@ mod tests {
 
     fn measured(peer: Peer, calls: u64) -> Measured {
         let mut recorder = Recorder::default();
-        let time = std::time::Duration::from_micros(5);
-        (0..calls).for_each(|_| recorder.note(&Ended { first: time, whole: time, items: 1, bytes: 1 }));
+        let (at, time) = (std::time::Instant::now(), std::time::Duration::from_micros(5));
+        (0..calls).for_each(|_| recorder.note(&Ended { at, first: None, whole: time, items: 1, bytes: 1 }));
         let sample = recorder.sample("a", Way::Bare, std::time::Duration::from_secs(1));
         Measured { peer, sample, client_cpu_us: 1.0, server_cpu_us: 2.0, client_mib: 3.0, server_mib: 4.0 }
     }
