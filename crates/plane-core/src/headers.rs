@@ -1,13 +1,102 @@
 //! Metadata of a request or response, and its limits.
 
-use http::HeaderMap;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::LazyLock;
+
+use http::header::{HeaderName, HeaderValue};
+use http::{HeaderMap, header};
 
 use crate::error::{Delivery, Error, ErrorKind};
 
-/// Metadata of a request or response: names in lower case, values of printable UTF-8.
+/// Metadata of a request or response: names in lower case, values of printable UTF-8. It is used as the [`HeaderMap`] that it
+/// derefs to.
 ///
 /// Names that start with `plane-` are reserved. All others, W3C `traceparent` among them, pass through unchanged.
-pub type Headers = HeaderMap;
+///
+/// ```
+/// let mut headers = plane_core::Headers::new();
+/// headers.insert("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".parse()?);
+/// assert_eq!(headers["traceparent"].to_str()?.len(), 55);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Headers {
+    /// A map of its own only once there is something to put in: few messages have headers, and all carry the place for them.
+    map: Option<Box<HeaderMap>>,
+}
+
+/// What headers without a map are read as.
+static NONE: LazyLock<HeaderMap> = LazyLock::new(HeaderMap::new);
+
+impl Headers {
+    /// No headers. Allocates nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { map: None }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.map.as_ref().is_none_or(|map| map.is_empty())
+    }
+}
+
+impl Deref for Headers {
+    type Target = HeaderMap;
+
+    fn deref(&self) -> &HeaderMap {
+        self.map.as_deref().unwrap_or_else(|| &NONE)
+    }
+}
+
+impl DerefMut for Headers {
+    fn deref_mut(&mut self) -> &mut HeaderMap {
+        self.map.get_or_insert_default()
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Headers {}
+
+impl From<HeaderMap> for Headers {
+    fn from(map: HeaderMap) -> Self {
+        Self { map: (!map.is_empty()).then(|| Box::new(map)) }
+    }
+}
+
+impl From<Headers> for HeaderMap {
+    fn from(headers: Headers) -> Self {
+        headers.map.map(|map| *map).unwrap_or_default()
+    }
+}
+
+impl FromIterator<(HeaderName, HeaderValue)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (HeaderName, HeaderValue)>>(headers: I) -> Self {
+        HeaderMap::from_iter(headers).into()
+    }
+}
+
+impl<'a> IntoIterator for &'a Headers {
+    type Item = (&'a HeaderName, &'a HeaderValue);
+    type IntoIter = header::Iter<'a, HeaderValue>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
 
 /// The prefix of names that the plane keeps for itself.
 const RESERVED: &str = "plane-";

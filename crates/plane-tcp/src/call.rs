@@ -155,7 +155,7 @@ impl MessageStream for Answer {
         Poll::Ready(match next {
             Next::Message(message) => Some(Ok(message)),
             Next::End(trailers) => {
-                self.trailers = trailers.map(|trailers| *trailers);
+                self.trailers = trailers;
                 self.handle.end(Counted::complete);
                 None
             }

@@ -1,7 +1,7 @@
 //! Header blocks inside frames (docs/protocol.md, "Header block").
 
 use bytes::{BufMut, BytesMut};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::frame::head::checked_u16;
 use crate::headers::{HeaderError, HeaderLimits, Headers, check_name, check_value, encoded_len};
@@ -9,6 +9,9 @@ use crate::headers::{HeaderError, HeaderLimits, Headers, check_name, check_value
 /// The bytes that the headers take as a block.
 #[must_use]
 pub fn block_len(headers: &Headers) -> usize {
+    if headers.is_empty() {
+        return 0;
+    }
     headers.iter().map(|(name, value)| encoded_len(name.as_str(), value.as_bytes())).sum()
 }
 
@@ -34,7 +37,7 @@ pub(crate) fn decode_block(mut block: &[u8], limits: HeaderLimits) -> Result<Hea
     if count > limits.count {
         return Err(HeaderError::TooMany { count, limit: limits.count });
     }
-    let mut headers = Headers::with_capacity(count);
+    let mut headers = HeaderMap::with_capacity(count);
     while let Some((name, value, rest)) = split_entry(block)? {
         block = rest;
         let invalid = || HeaderError::Name { name: name.escape_ascii().to_string(), problem: "not a header name" };
@@ -45,7 +48,7 @@ pub(crate) fn decode_block(mut block: &[u8], limits: HeaderLimits) -> Result<Hea
             HeaderValue::from_bytes(value).map_err(|_| HeaderError::Value { name: name.as_str().to_owned() })?;
         headers.append(name, value);
     }
-    Ok(headers)
+    Ok(headers.into())
 }
 
 fn count_entries(mut block: &[u8]) -> Result<usize, HeaderError> {

@@ -28,9 +28,8 @@ pub(crate) struct Call {
     pub(crate) role: Role,
 }
 
-/// How an incoming direction ended: in order, perhaps with trailers, or not. Headers are boxed, because few calls have
-/// any and every call has the place for them.
-pub(crate) type Outcome = Result<Option<Box<Headers>>, Error>;
+/// How an incoming direction ended: in order, perhaps with trailers, or not.
+pub(crate) type Outcome = Result<Option<Headers>, Error>;
 
 /// What differs between the two sides of a call.
 #[derive(Debug)]
@@ -54,7 +53,7 @@ pub(crate) struct Caller {
     pub(crate) accept_by: Option<Instant>,
     /// Headers or the first message came.
     pub(crate) begun: bool,
-    pub(crate) headers: Option<Box<Headers>>,
+    pub(crate) headers: Option<Headers>,
     /// The far side has not ended the call, so it still counts there.
     pub(crate) open: bool,
     /// Nobody waits for the answer any more.
@@ -86,8 +85,7 @@ impl Handling {
 pub(crate) struct Opened {
     pub(crate) call: u64,
     pub(crate) admitted: Admitted,
-    /// Boxed, because few calls have any.
-    pub(crate) headers: Option<Box<Headers>>,
+    pub(crate) headers: Headers,
     /// The only message, or `None` if messages follow.
     pub(crate) only: Option<Bytes>,
     pub(crate) context: plane_core::Context,
@@ -106,7 +104,7 @@ pub(crate) enum Begun {
 #[derive(Debug)]
 pub(crate) enum Next {
     Message(Bytes),
-    End(Option<Box<Headers>>),
+    End(Option<Headers>),
     Failed(Error),
 }
 

@@ -172,7 +172,7 @@ impl Connection {
                     "a request's END has a status, a flag or a wrong count",
                 ));
             }
-            self.end_incoming(id, Ok(trailers.ok().filter(|trailers| !trailers.is_empty()).map(Box::new)));
+            self.end_incoming(id, Ok(trailers.ok().filter(|trailers| !trailers.is_empty())));
             return Ok(());
         }
         let received = call.receiving.count();
@@ -184,7 +184,7 @@ impl Connection {
                 let what = format!("the answer has {count} messages and {received} came");
                 Err(Error::new(ErrorKind::Truncated, delivery, what))
             }
-            (None, Ok(trailers)) => Ok(Some(trailers).filter(|trailers| !trailers.is_empty()).map(Box::new)),
+            (None, Ok(trailers)) => Ok(Some(trailers).filter(|trailers| !trailers.is_empty())),
         };
         self.end_incoming(id, outcome);
         Ok(())
@@ -231,7 +231,7 @@ impl Connection {
         caller.begun = true;
         match headers {
             Ok(headers) => {
-                caller.headers = Some(Box::new(headers));
+                caller.headers = Some(headers);
                 self.wake.extend(call.reader.take());
             }
             Err(error) => {

@@ -31,7 +31,7 @@ impl Connection {
             register(&mut call.reader, cx);
             return Poll::Pending;
         }
-        let headers = caller.headers.take().map(|headers| *headers).unwrap_or_default();
+        let headers = caller.headers.take().unwrap_or_default();
         let over = !caller.open;
         if only && let Some(message) = call.receiving.pop() {
             if over {

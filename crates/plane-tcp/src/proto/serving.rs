@@ -121,8 +121,7 @@ impl Connection {
             }
             None
         };
-        let headers = Some(open.headers).filter(|headers| !headers.is_empty()).map(Box::new);
-        self.opened.push(Opened { call: id, admitted, headers, only, context });
+        self.opened.push(Opened { call: id, admitted, headers: open.headers, only, context });
         Ok(())
     }
 

@@ -23,7 +23,7 @@ const ITEMS_A_TURN: usize = 64;
 pub(super) fn request(
     link: &Arc<Link>,
     call: u64,
-    headers: Option<Box<Headers>>,
+    headers: Headers,
     only: Option<Bytes>,
     context: &plane_core::Context,
 ) -> Request {
@@ -33,7 +33,7 @@ pub(super) fn request(
     };
     let mut request = Request::new(context.endpoint().clone(), body);
     request.instance = Some(context.instance());
-    request.headers = headers.map(|headers| *headers).unwrap_or_default();
+    request.headers = headers;
     request.deadline = context.deadline();
     request
 }

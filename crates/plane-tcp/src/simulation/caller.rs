@@ -211,7 +211,7 @@ impl Caller {
                 Poll::Ready(true)
             }
             Poll::Ready(Next::End(trailers)) => {
-                self.check_headers(&trailers.map(|trailers| *trailers).unwrap_or_default());
+                self.check_headers(&trailers.unwrap_or_default());
                 record.ended(self.nonce, Outcome::Complete(self.received));
                 Poll::Ready(false)
             }

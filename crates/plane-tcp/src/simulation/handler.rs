@@ -43,11 +43,8 @@ enum Stage {
 }
 
 impl Handler {
-    pub(super) fn nonce_of(headers: Option<&Headers>) -> u64 {
-        let nonce = headers
-            .and_then(|headers| headers.get(NONCE))
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.parse().ok());
+    pub(super) fn nonce_of(headers: &Headers) -> u64 {
+        let nonce = headers.get(NONCE).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
         nonce.expect("every call has a nonce")
     }
 
@@ -68,7 +65,7 @@ impl Handler {
             (None, Stage::Queued(turn))
         };
         Self {
-            nonce: Self::nonce_of(headers.as_deref()),
+            nonce: Self::nonce_of(&headers),
             call,
             script,
             deadline: context.deadline(),

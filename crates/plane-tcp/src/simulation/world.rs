@@ -262,7 +262,7 @@ impl World {
     }
 
     fn answer(&mut self, opened: Opened) {
-        let script = &self.scripts[&Handler::nonce_of(opened.headers.as_deref())];
+        let script = &self.scripts[&Handler::nonce_of(&opened.headers)];
         // One that was over with the read that brought it is not started.
         let Some(canceller) = self.ends.server.connection.canceller(opened.call) else { return };
         let mut handler = Handler::new(opened, canceller, script.handler.clone());

@@ -31,7 +31,7 @@ fn an_answer_must_have_as_many_messages_as_its_end_says() {
             assert!(matches!(next(), Poll::Ready(Next::Message(_))));
         }
         match next() {
-            Poll::Ready(Next::End(Some(kept))) => assert_eq!((count, *kept), (came, trailers())),
+            Poll::Ready(Next::End(Some(kept))) => assert_eq!((count, kept), (came, trailers())),
             Poll::Ready(Next::Failed(error)) => {
                 assert_eq!((error.kind(), count == came), (ErrorKind::Truncated, false))
             }
@@ -55,7 +55,7 @@ fn a_request_must_have_as_many_messages_as_its_end_says() {
     for call in [whole, bare] {
         assert!(matches!(pair.next(call), Poll::Ready(Next::Message(_))));
     }
-    assert!(matches!(pair.next(whole), Poll::Ready(Next::End(Some(kept))) if *kept == trailers()));
+    assert!(matches!(pair.next(whole), Poll::Ready(Next::End(Some(kept))) if kept == trailers()));
     assert!(matches!(pair.next(bare), Poll::Ready(Next::End(None))));
     assert_eq!(told(pair.listen(&orderly(short, 2, &Headers::new()))), Some(Code::PROTOCOL));
 }
