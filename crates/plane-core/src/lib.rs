@@ -69,7 +69,7 @@ mod authorizer;
 pub use authorizer::Authorizer;
 
 mod endpoints;
-pub use endpoints::{AdmissionLimits, Admitted, Endpoints, Outcome, Pace, Registration, Tallied, Tally};
+pub use endpoints::{AdmissionLimits, Admitted, Endpoints, LastCalled, Outcome, Pace, Registration, Tallied, Tally};
 
 mod ledger;
 pub use ledger::{CallCount, Ledger};

@@ -10,7 +10,7 @@ use crate::name::{EndpointId, InstanceId};
 use crate::peer::Peer;
 
 /// So many are kept, until the connection has rested.
-const MOST: usize = 64;
+const MOST: usize = 256;
 
 /// Makes the contexts of one connection's calls. Those that are over and that nobody holds any more are used again:
 /// calls of one peer to one endpoint come by the thousand.
@@ -50,8 +50,9 @@ impl Contexts {
 
     /// The call of this one is over.
     pub fn keep(&mut self, canceller: Canceller) {
-        let Canceller { mut shared } = canceller;
-        if self.spares.len() < MOST && Arc::get_mut(&mut shared).is_some() {
+        let Canceller { shared } = canceller;
+        // Whether nobody holds it is looked at again before it is used.
+        if self.spares.len() < MOST && Arc::strong_count(&shared) == 1 {
             self.spares.push(shared);
         }
     }

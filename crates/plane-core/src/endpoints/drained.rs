@@ -5,11 +5,11 @@ use std::time::Instant;
 use crate::endpoints::gauge::Gauge;
 use crate::report::DrainReport;
 
-/// Waits until no call is in flight, or until `deadline`; tells how many finished and how many were left.
+/// Waits until no call is in flight behind a closed gauge, or until `deadline`; tells how many finished and how many were left.
 pub(super) async fn drained(gauge: &Gauge, deadline: Instant) -> DrainReport {
     let before = gauge.now();
-    // Whether it was in time shows in the gauge.
-    let _ = tokio::time::timeout_at(deadline.into(), gauge.emptied()).await;
-    let left = gauge.now();
+    // A call that is turned away counts for a moment, so the gauge is not asked again once it was empty.
+    let emptied = tokio::time::timeout_at(deadline.into(), gauge.emptied()).await;
+    let left = if emptied.is_ok() { 0 } else { gauge.now() };
     DrainReport::new(before.saturating_sub(left) as u64, left as u64)
 }

@@ -18,13 +18,16 @@ pub use served::AdmissionLimits;
 mod admitted;
 pub use admitted::{Admitted, Outcome};
 
+mod last;
+pub use last::LastCalled;
+
 mod registration;
 pub use registration::Registration;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
@@ -68,6 +71,7 @@ impl Endpoints {
         Self {
             shared: Arc::new(Shared {
                 table: RwLock::default(),
+                additions: AtomicU64::new(0),
                 authorizer,
                 load: Arc::new(Load {
                     limits,
@@ -112,6 +116,7 @@ impl Endpoints {
             load: self.shared.load.clone(),
         });
         served.push(entry.clone());
+        self.shared.additions.fetch_add(1, Ordering::Release);
         Ok(Registration { shared: self.shared.clone(), served: entry, guard: None })
     }
 
@@ -122,7 +127,21 @@ impl Endpoints {
     /// what can be no endpoint, [`Code::PERMISSION_DENIED`](crate::Code::PERMISSION_DENIED) for a peer that may not call it, [`Code::UNAVAILABLE`](crate::Code::UNAVAILABLE) while draining, or
     /// [`Code::RESOURCE_EXHAUSTED`](crate::Code::RESOURCE_EXHAUSTED) naming the limit that was hit.
     pub fn admit(&self, endpoint: &str, instance: Option<InstanceId>, peer: &Peer) -> Result<Admitted, Status> {
-        match self.try_admit(endpoint, instance, peer) {
+        self.admit_after(&mut LastCalled::default(), endpoint, instance, peer)
+    }
+
+    /// The same for one of many calls of a connection, mostly to the same handler.
+    ///
+    /// # Errors
+    /// As [`admit`](Self::admit).
+    pub fn admit_after(
+        &self,
+        last: &mut LastCalled,
+        endpoint: &str,
+        instance: Option<InstanceId>,
+        peer: &Peer,
+    ) -> Result<Admitted, Status> {
+        match self.try_admit(last, endpoint, instance, peer) {
             Ok(admitted) => {
                 self.shared.load.counts.started.fetch_add(1, Ordering::Relaxed);
                 Ok(admitted)
@@ -148,6 +167,7 @@ impl Endpoints {
 
     fn try_admit(
         &self,
+        last: &mut LastCalled,
         endpoint: &str,
         instance: Option<InstanceId>,
         peer: &Peer,
@@ -156,7 +176,7 @@ impl Endpoints {
         if self.is_draining() {
             return Err(draining());
         }
-        let served = self.find(endpoint, instance)?;
+        let served = self.find(last, endpoint, instance)?;
         if let Some(authorizer) = &self.shared.authorizer
             && let Err(refused) = authorizer.check(peer, &served.instance.endpoint)
         {
@@ -189,15 +209,27 @@ impl Endpoints {
     }
 
     /// Who is to answer, with the call counted there.
-    fn find(&self, endpoint: &str, instance: Option<InstanceId>) -> Result<Arc<Served>, (Refusal, Status)> {
+    fn find(
+        &self,
+        last: &mut LastCalled,
+        endpoint: &str,
+        instance: Option<InstanceId>,
+    ) -> Result<Arc<Served>, (Refusal, Status)> {
+        let additions = self.shared.additions.load(Ordering::Acquire);
+        if let Some(served) = last.again(additions, endpoint, instance) {
+            return Ok(served);
+        }
         let table = self.shared.table.read();
         let served = table.get(endpoint).map_or(&[][..], Vec::as_slice);
         let found = match instance {
             Some(id) => served.iter().find(|served| served.instance.id == id),
             None => served.iter().min_by_key(|served| served.gauge.now()),
         };
-        // Under the lock, so that whoever takes the handler out of the table waits for this call. Its gauge stays open.
+        // One that is in the table lets calls in: it is closed under the lock when it is taken out.
         let found = found.filter(|served| served.gauge.enter());
+        if let ([_], Some(only)) = (served, found) {
+            last.note(only, additions);
+        }
         found.cloned().ok_or_else(|| match instance {
             Some(id) if !served.is_empty() => {
                 let what = format!("this server has no instance {id} of endpoint {endpoint}");
@@ -347,7 +379,8 @@ mod tests {
             thread::scope(|scope| {
                 scope.spawn(|| {
                     called.wait();
-                    while let Ok(call) = table.admit("a.b.c", None, &peer()) {
+                    let mut last = LastCalled::default();
+                    while let Ok(call) = table.admit_after(&mut last, "a.b.c", None, &peer()) {
                         assert!(!over.load(Ordering::Acquire), "a call runs, and nobody waits for it");
                         drop(call);
                     }
@@ -358,6 +391,30 @@ mod tests {
                 over.store(true, Ordering::Release);
             });
         }
+    }
+
+    /// Who was called last is called again, but not once it is gone or another came.
+    #[tokio::test]
+    async fn whom_a_connection_called_last_may_go() {
+        let table = table(8, 0);
+        let mut last = LastCalled::default();
+        let one = register(&table, "a.b.c", 1).unwrap();
+        let mut call = |name, id| table.admit_after(&mut last, name, id, &peer()).map(|call| call.instance().id.get());
+        for _ in 0..2 {
+            assert_eq!(call("a.b.c", None).unwrap(), 1);
+            assert_eq!(call("a.b.c", InstanceId::new(1)).unwrap(), 1);
+            assert_eq!(call("a.b.c", InstanceId::new(2)).unwrap_err().code(), Code::NOT_FOUND);
+            assert_eq!(call("a.b.d", None).unwrap_err().code(), Code::NOT_FOUND);
+        }
+        let two = register(&table, "a.b.c", 2).unwrap();
+        let held = table.admit("a.b.c", InstanceId::new(1), &peer()).unwrap();
+        assert_eq!(call("a.b.c", None).unwrap(), 2, "the first is busier");
+        drop((one, held));
+        assert_eq!(call("a.b.c", None).unwrap(), 2);
+        let handler = Arc::downgrade(&two.served);
+        drop(two);
+        assert!(handler.upgrade().is_none(), "nobody keeps it");
+        assert_eq!(call("a.b.c", None).unwrap_err().code(), Code::NOT_FOUND);
     }
 
     /// Threat A27: one validator tells what can be no endpoint from what is not served.

@@ -57,6 +57,8 @@ impl Drop for Registration {
                 table.remove(endpoint);
             }
         }
+        // Connections that called it last know it still.
+        self.served.gauge.close();
         drop(table);
         self.guard = None;
     }

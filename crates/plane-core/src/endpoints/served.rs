@@ -1,7 +1,7 @@
 //! What a server keeps: one entry for each handler, and what they share.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
@@ -36,6 +36,8 @@ impl Default for AdmissionLimits {
 /// What all handlers of a server share.
 pub(super) struct Shared {
     pub(super) table: RwLock<FxHashMap<EndpointId, Vec<Arc<Served>>>>,
+    /// How often the table was added to.
+    pub(super) additions: AtomicU64,
     pub(super) authorizer: Option<Authorizer>,
     pub(super) load: Arc<Load>,
     pub(super) refusals: Refusals,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use plane_core::frame::{Flags, GoAway, Hello, OpenFields, encode_go_away, encode_open};
 use plane_core::{
     AbortReason, Code, Contexts, Delivery, EndpointId, Endpoints, Error, ErrorKind, HeaderLimits, Headers, InstanceId,
-    Peer, Refusals,
+    LastCalled, Peer, Refusals,
 };
 
 use crate::config::{AbuseLimits, Rate};
@@ -81,6 +81,7 @@ pub(crate) struct Connection {
     pub(crate) starved: VecDeque<u64>,
     pub(crate) opened: Vec<Opened>,
     pub(crate) contexts: Contexts,
+    pub(crate) called: LastCalled,
     pub(crate) wake: Vec<Waker>,
     /// How many tasks the last read woke.
     pub(crate) woken: usize,
@@ -174,6 +175,7 @@ impl Connection {
             starved: VecDeque::new(),
             opened: Vec::new(),
             contexts: Contexts::default(),
+            called: LastCalled::default(),
             wake: Vec::new(),
             woken: 0,
             budgets: Budgets { strays: budget(idle_frames), cancels: budget(aborts), pings: budget(pings) },

@@ -47,7 +47,7 @@ impl Connection {
             endpoints.refuse(refusal, &self.peer, &status);
             return self.refuse(id, flags, &status);
         }
-        match endpoints.admit(open.endpoint, open.instance, &self.peer) {
+        match endpoints.admit_after(&mut self.called, open.endpoint, open.instance, &self.peer) {
             Ok(admitted) => self.take_on(now, id, flags, admitted, open, payload),
             Err(status) => self.refuse(id, flags, &status),
         }
