@@ -25,26 +25,25 @@ pub(crate) struct Counts {
 
 /// Counts one call in exactly one outcome: cancelled, unless something else is said before it is dropped.
 #[derive(Debug)]
-pub(crate) struct Counted {
-    /// `None` once it is counted, or another has the duty.
-    counts: Option<Arc<Counts>>,
+pub(crate) struct Counted<'a> {
+    /// `None` once it is counted, or its [`CallHandle`] has the duty.
+    counts: Option<&'a Counts>,
 }
 
-impl Counted {
-    pub(crate) fn start(counts: &Arc<Counts>) -> Self {
+impl<'a> Counted<'a> {
+    pub(crate) fn start(counts: &'a Counts) -> Self {
         counts.started.fetch_add(1, Ordering::Relaxed);
-        Self { counts: Some(counts.clone()) }
+        Self { counts: Some(counts) }
     }
 
-    /// Passes the duty to count on.
-    pub(crate) fn take(&mut self) -> Self {
-        Self { counts: self.counts.take() }
+    /// Has the duty back from a handle.
+    pub(crate) fn go_on(counts: &'a Counts) -> Self {
+        Self { counts: Some(counts) }
     }
 
-    pub(crate) fn complete(&mut self) {
-        if let Some(counts) = self.counts.take() {
-            counts.completed.fetch_add(1, Ordering::Release);
-        }
+    /// Passes the duty on.
+    pub(crate) fn pass(mut self) {
+        self.counts = None;
     }
 
     /// Counts a failure and passes the error on.
@@ -56,7 +55,7 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for Counted<'_> {
     fn drop(&mut self) {
         if let Some(counts) = self.counts.take() {
             counts.cancelled.fetch_add(1, Ordering::Release);
@@ -69,15 +68,17 @@ impl Drop for Counted {
 pub(crate) struct CallHandle {
     link: Arc<Link>,
     id: u64,
-    counted: Counted,
+    /// It is counted in an outcome, or another has the duty.
+    counted: bool,
     /// The task that sends a streamed request.
     pump: Option<AbortHandle>,
     ended: bool,
 }
 
 impl CallHandle {
-    pub(crate) fn new(link: Arc<Link>, id: u64, counted: Counted) -> Self {
-        Self { link, id, counted, pump: None, ended: false }
+    pub(crate) fn new(link: Arc<Link>, id: u64, counted: Counted<'_>) -> Self {
+        counted.pass();
+        Self { link, id, counted: false, pump: None, ended: false }
     }
 
     /// Sends the messages of a streamed request in a task of their own, so that reading the answer does not hold them
@@ -107,7 +108,7 @@ impl CallHandle {
     pub(crate) fn into_response(mut self, (headers, begun): (Headers, Begun)) -> Response {
         let body = match begun {
             Begun::Only(message) => {
-                self.end(Counted::complete);
+                self.end(|counts| &counts.completed);
                 message.into()
             }
             Begun::Stream => Body::from_messages(Answer { handle: self, trailers: None }),
@@ -115,14 +116,21 @@ impl CallHandle {
         Response { headers, body }
     }
 
-    /// The duty to count, of a call that did not begin.
-    pub(crate) fn into_counted(mut self) -> Counted {
-        self.counted.take()
+    /// Leaves the call, which did not begin, to be counted by another.
+    pub(crate) fn leave(mut self) {
+        self.counted = true;
     }
 
-    fn end(&mut self, count: impl FnOnce(&mut Counted)) {
+    /// The answer has ended, like this.
+    fn end(&mut self, outcome: impl FnOnce(&Counts) -> &AtomicU64) {
         self.ended = true;
-        count(&mut self.counted);
+        self.count(outcome);
+    }
+
+    fn count(&mut self, outcome: impl FnOnce(&Counts) -> &AtomicU64) {
+        if !std::mem::replace(&mut self.counted, true) {
+            outcome(self.link.counts()).fetch_add(1, Ordering::Release);
+        }
     }
 }
 
@@ -134,6 +142,7 @@ impl Drop for CallHandle {
         if !self.ended {
             self.link.with(|connection| connection.abandon(self.id, Code::CANCELLED));
         }
+        self.count(|counts| &counts.cancelled);
     }
 }
 
@@ -156,12 +165,12 @@ impl MessageStream for Answer {
             Next::Message(message) => Some(Ok(message)),
             Next::End(trailers) => {
                 self.trailers = trailers;
-                self.handle.end(Counted::complete);
+                self.handle.end(|counts| &counts.completed);
                 None
             }
             Next::Failed(error) => {
-                self.handle.ended = true;
-                Some(Err(self.handle.counted.fail(error)))
+                self.handle.end(|counts| &counts.failed);
+                Some(Err(error))
             }
         })
     }

@@ -11,6 +11,7 @@ use plane_core::{DrainReport, ErrorKind};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use crate::call::Counts;
 use crate::failure::Failure;
 use crate::proto::{Batch, Connection};
 use crate::socket::WriteHalf;
@@ -51,9 +52,10 @@ enum Driver {
 /// A list of so many tasks to wake is kept; an idle connection is to hold little.
 const FEW: usize = 16;
 
-/// Callers that wait for room on any connection to one address.
+/// What the connections to one address share: callers that wait for room on any of them, and what became of all.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
+    pub(crate) counts: Arc<Counts>,
     pub(crate) changed: Notify,
     pub(crate) waiting: AtomicUsize,
 }
@@ -203,6 +205,11 @@ impl Link {
     /// Waits until the driver has ended.
     pub(crate) async fn ended(&self) {
         self.ended.cancelled().await;
+    }
+
+    /// What the client of this connection has done so far.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.room.counts
     }
 
     pub(crate) fn socket(&self) -> &WriteHalf {

@@ -91,7 +91,7 @@ impl TcpClient {
                 }
             };
             tries -= 1;
-            let mut handle = CallHandle::new(link, id, counted.take());
+            let mut handle = CallHandle::new(link, id, counted);
             handle.send_rest(&request.body, stream.take());
             // Whoever opens a call is woken when there is something to see.
             let mut opened = true;
@@ -101,7 +101,8 @@ impl TcpClient {
             match begun {
                 Ok(begun) => return Ok(handle.into_response(begun)),
                 Err(error) => {
-                    counted = handle.into_counted();
+                    handle.leave();
+                    counted = Counted::go_on(&self.counts);
                     now_is = now();
                     if tries == 0 || !is_about_the_connection(&error) || now_is >= give_up {
                         return Err(counted.fail(error));
@@ -144,7 +145,7 @@ impl TcpClient {
         let mut pools = self.pools.write();
         // Addresses come and go with instances; those that are not used any more go here.
         pools.retain(|_, pool| !pool.is_unused(now()));
-        pools.entry(address.clone()).or_insert_with(|| Arc::new(Pool::new(address.clone()))).clone()
+        pools.entry(address.clone()).or_insert_with(|| Arc::new(Pool::new(address.clone(), self.counts.clone()))).clone()
     }
 
     fn links(&self) -> Vec<Arc<Link>> {

@@ -73,8 +73,8 @@ enum Found {
 }
 
 impl Pool {
-    pub(crate) fn new(address: Address) -> Self {
-        Self { address, room: Arc::default(), state: Mutex::default() }
+    pub(crate) fn new(address: Address, counts: Arc<Counts>) -> Self {
+        Self { address, room: Arc::new(Room { counts, ..Room::default() }), state: Mutex::default() }
     }
 
     /// The oldest connection, which most calls find room on.
