@@ -109,7 +109,7 @@ mod tests {
     fn used(calls: &mut Calls, now: Instant, role: Role) -> Box<Call> {
         let mut call = calls.make(WINDOWS, Some(now), role);
         let reassembly = Reassembly::new(1 << 20);
-        let limits = Limits { max_message: 1 << 20, reassembly: &reassembly };
+        let limits = Limits { max_message: 1 << 20, reassembly: &reassembly, read: 7 };
         for (length, more) in [(5, false); 40].into_iter().chain([(100, true)]) {
             call.receiving.push(vec![1; length].into(), more, true, limits).expect("within the credit");
         }

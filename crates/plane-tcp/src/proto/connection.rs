@@ -83,7 +83,8 @@ pub(crate) struct Connection {
     pub(crate) contexts: Contexts,
     pub(crate) called: LastCalled,
     pub(crate) wake: Vec<Waker>,
-    /// How many tasks the last read woke.
+    /// Reads so far, and how many tasks the last one woke.
+    pub(crate) reads: u64,
     pub(crate) woken: usize,
     pub(crate) budgets: Budgets,
     /// Where is noted what the other side was not let do.
@@ -177,6 +178,7 @@ impl Connection {
             contexts: Contexts::default(),
             called: LastCalled::default(),
             wake: Vec::new(),
+            reads: 0,
             woken: 0,
             budgets: Budgets { strays: budget(idle_frames), cancels: budget(aborts), pings: budget(pings) },
             refusals,

@@ -23,6 +23,7 @@ impl Connection {
     /// What no correct peer sends; the connection must then [`fail`](Connection::fail) with it.
     pub(crate) fn handle(&mut self, now: Instant, mut frames: Frames) -> Result<(), Failure> {
         self.note_received(now);
+        self.reads += 1;
         while let Some(handled) = frames.next(|frame| self.handle_frame(now, frame)) {
             handled??;
         }
@@ -88,7 +89,8 @@ impl Connection {
     }
 
     pub(crate) fn on_message(&mut self, now: Instant, id: u64, flags: Flags, payload: Bytes) -> Result<(), Failure> {
-        let limits = Limits { max_message: self.settings.max_message, reassembly: &self.reassembly };
+        let Self { settings, reassembly, reads, .. } = self;
+        let limits = Limits { max_message: settings.max_message, reassembly, read: *reads };
         let Some(call) = self.calls.get_mut(id) else { return self.unknown(now, Kind::MESSAGE, id) };
         let (end, more) = (flags.has(Flags::END), flags.has(Flags::MORE));
         if call.ended {

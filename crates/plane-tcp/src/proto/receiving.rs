@@ -14,9 +14,9 @@ use crate::proto::partial::{Partial, Reassembly};
 /// so that a flood of empty ones is bounded like any other.
 pub(crate) const MESSAGE_COST: u32 = 64;
 
-/// Beyond this many unread messages a small one is copied out of the buffer it was read into. Otherwise each would
-/// keep a whole read's buffer alive, which other calls filled too.
-const COPY_BEYOND: usize = 32;
+/// When the unread messages came with this many reads, small ones of further reads are copied out of the buffer that they were
+/// read into. Otherwise each would keep all of it alive, which other calls filled too.
+const COPY_BEYOND: u32 = 8;
 
 /// Messages larger than this fill their buffer well enough to keep it.
 const COPY_UP_TO: usize = 8 * 1024;
@@ -29,6 +29,9 @@ pub(crate) struct Receiving {
     partial: Option<Box<Partial>>,
     /// Where small messages of a reader that lags behind go.
     copies: Option<Box<BytesMut>>,
+    /// With how many reads of the connection the unread messages came at most, and the last of these.
+    reads: u32,
+    last_read: u64,
     window: u32,
     /// What the other side may still send.
     credit: u32,
@@ -81,10 +84,6 @@ impl Backlog {
         self.first.is_none()
     }
 
-    fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.others.len()
-    }
-
     fn iter(&self) -> impl Iterator<Item = &Unread> {
         self.first.iter().chain(&self.others)
     }
@@ -95,6 +94,8 @@ impl Backlog {
 pub(crate) struct Limits<'a> {
     pub(crate) max_message: usize,
     pub(crate) reassembly: &'a Arc<Reassembly>,
+    /// The read that it came with.
+    pub(crate) read: u64,
 }
 
 /// Why a chunk was not taken.
@@ -118,6 +119,8 @@ impl Receiving {
             unread: Backlog::default(),
             partial: None,
             copies: None,
+            reads: 0,
+            last_read: 0,
             window,
             credit: window,
             owed: 0,
@@ -135,6 +138,8 @@ impl Receiving {
 
     /// Begins anew after a [`clear`](Self::clear).
     pub(crate) fn reset(&mut self, window: u32) {
+        self.reads = 0;
+        self.last_read = 0;
         self.window = window;
         self.credit = window;
         self.owed = 0;
@@ -169,7 +174,7 @@ impl Receiving {
         }
         let (message, before) = match &mut self.partial {
             Some(partial) if partial.len() > 0 => partial.finish(&chunk),
-            _ => (self.own(chunk), 0),
+            _ => (self.own(chunk, limits.read), 0),
         };
         self.unread.push(Unread { message, cost: cost + before });
         self.count += 1;
@@ -207,8 +212,15 @@ impl Receiving {
         Ok(())
     }
 
-    fn own(&mut self, chunk: Bytes) -> Bytes {
-        if self.unread.len() < COPY_BEYOND || chunk.len() > COPY_UP_TO {
+    fn own(&mut self, chunk: Bytes, read: u64) -> Bytes {
+        if self.unread.is_empty() {
+            self.reads = 0;
+        }
+        if self.reads == 0 || read != self.last_read {
+            self.reads = self.reads.saturating_add(1);
+            self.last_read = read;
+        }
+        if self.reads <= COPY_BEYOND || chunk.len() > COPY_UP_TO {
             return chunk;
         }
         // Those of one call stand together, so that not each of them asks the allocator.
@@ -305,7 +317,12 @@ mod tests {
     impl Receiving {
         /// A chunk of a call that is alone on its connection.
         fn take(&mut self, chunk: Bytes, more: bool, max_message: usize) -> Result<bool, ReceiveError> {
-            self.push(chunk, more, false, Limits { max_message, reassembly: &Reassembly::new(MAX) })
+            self.take_from(0, chunk, more, max_message)
+        }
+
+        /// One that came with this read.
+        fn take_from(&mut self, read: u64, chunk: Bytes, more: bool, max_message: usize) -> Result<bool, ReceiveError> {
+            self.push(chunk, more, false, Limits { max_message, reassembly: &Reassembly::new(MAX), read })
         }
     }
 
@@ -485,25 +502,36 @@ mod tests {
     fn only_small_messages_of_a_lagging_reader_are_copied() {
         for (length, copied) in [(COPY_UP_TO, true), (COPY_UP_TO + 1, false)] {
             let mut receiving = Receiving::new(1 << 20);
-            for _ in 0..COPY_BEYOND {
-                receiving.take(bytes(0), false, MAX).unwrap();
+            for read in 0..u64::from(COPY_BEYOND) {
+                receiving.take_from(read, bytes(0), false, MAX).unwrap();
             }
             let message = Bytes::from(vec![3; length]);
-            receiving.take(message.clone(), false, MAX).unwrap();
+            receiving.take_from(u64::MAX, message.clone(), false, MAX).unwrap();
             let kept = &receiving.unread.others.back().unwrap().message;
             assert_eq!((kept, kept.as_ptr() != message.as_ptr()), (&message, copied), "{length} bytes");
         }
         assert_eq!(COPY_UP_TO, 8192);
     }
 
+    /// The messages of one read keep its buffer once, however many they are.
     #[test]
-    fn a_lagging_reader_does_not_pin_read_buffers() {
+    fn a_lagging_reader_pins_few_read_buffers() {
         let mut receiving = Receiving::new(1 << 20);
-        let block = bytes(64 * 1024);
-        for _ in 0..COPY_BEYOND + 10 {
-            receiving.take(block.slice(0..64), false, MAX).unwrap();
-        }
-        let shares = |unread: &Unread| block.as_ptr_range().contains(&unread.message.as_ptr());
-        assert_eq!(receiving.unread.iter().filter(|unread| shares(unread)).count(), COPY_BEYOND);
+        let blocks: Vec<_> = (0..COPY_BEYOND + 2).map(|_| bytes(64 * 1024)).collect();
+        let take_all = |receiving: &mut Receiving| {
+            for (read, block) in (0..).zip(&blocks) {
+                (0..100).for_each(|_| assert_eq!(receiving.take_from(read, block.slice(0..1), false, MAX), Ok(true)));
+            }
+            let pinned = |block: &Bytes| {
+                let all = receiving.unread.iter();
+                all.filter(|unread| block.as_ptr_range().contains(&unread.message.as_ptr())).count()
+            };
+            let expected = [vec![100; COPY_BEYOND as usize], vec![0; 2]].concat();
+            assert_eq!(blocks.iter().map(pinned).collect::<Vec<_>>(), expected);
+        };
+        take_all(&mut receiving);
+        // One who has read all of it lags no more.
+        while receiving.pop().is_some() {}
+        take_all(&mut receiving);
     }
 }
