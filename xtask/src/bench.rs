@@ -36,6 +36,10 @@ pub(crate) struct Args {
     /// Pin client and server, and the NATS server between them, to this core (needs taskset).
     #[arg(long, value_name = "CORE")]
     pin: Option<u16>,
+    /// With --peers: what serves on core 0, what calls on core 1, one thread each. Then no scheduler decides how often both
+    /// share a core.
+    #[arg(long, requires = "peers", conflicts_with = "pin")]
+    apart: bool,
     /// Rounds of every cell.
     #[arg(long, default_value_t = 5)]
     rounds: u16,
@@ -51,17 +55,29 @@ pub(crate) struct Args {
 const REPORT: &str = "docs/benchmarks.md";
 
 /// The report of each kind of run stands between two lines with its name; text around them is kept.
-fn mark(kind: Kind, pinned: bool) -> &'static str {
-    match (kind, pinned) {
-        (Kind::Tcp, false) => "unpinned",
-        (Kind::Tcp, true) => "pinned",
-        (Kind::Nats, false) => "nats unpinned",
-        (Kind::Nats, true) => "nats pinned",
-        (Kind::Peers, false) => "peers unpinned",
-        (Kind::Peers, true) => "peers pinned",
-        (Kind::Growth, false) => "growth unpinned",
-        (Kind::Growth, true) => "growth pinned",
-    }
+fn mark(kind: Kind, cores: Cores) -> String {
+    let kind = match kind {
+        Kind::Tcp => "",
+        Kind::Nats => "nats ",
+        Kind::Peers => "peers ",
+        Kind::Growth => "growth ",
+    };
+    let cores = match cores {
+        Cores::Free => "unpinned",
+        Cores::Pinned => "pinned",
+        Cores::Apart => "apart",
+    };
+    format!("{kind}{cores}")
+}
+
+/// Where the two sides run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cores {
+    Free,
+    /// Both on one core.
+    Pinned,
+    /// Each on its own.
+    Apart,
 }
 
 /// What is measured.
@@ -83,10 +99,22 @@ impl Args {
         }
     }
 
+    fn cores(&self) -> Cores {
+        match (self.pin, self.apart) {
+            (Some(_), _) => Cores::Pinned,
+            (None, true) => Cores::Apart,
+            (None, false) => Cores::Free,
+        }
+    }
+
     /// Where the picture of a comparison goes, from the root, and how the report calls it.
     fn picture(&self) -> Option<&'static str> {
-        let name = if self.pin.is_some() { "peers-pinned.svg" } else { "peers.svg" };
-        (self.peers && self.write).then_some(name)
+        match self.cores() {
+            _ if !(self.peers && self.write) => None,
+            Cores::Free => Some("peers.svg"),
+            Cores::Pinned => Some("peers-pinned.svg"),
+            Cores::Apart => None,
+        }
     }
 }
 
@@ -128,6 +156,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(core) = args.pin {
         run_load.args(["--pin", &core.to_string()]);
     }
+    if args.apart {
+        run_load.arg("--apart");
+    }
     if let Some(path) = &args.json {
         // The load run is started in the root, wherever this was.
         run_load.arg("--json").arg(std::path::absolute(path).context("--json names no path")?);
@@ -167,12 +198,16 @@ fn write(args: &Args, table: &str, load: &str) -> Result<()> {
         Kind::Peers => " --peers",
         Kind::Growth => " --growth",
     };
-    let pin = args.pin.map(|core| format!(" --pin {core}")).unwrap_or_default();
-    let typed = format!("cargo xtask bench{kind} --write --rounds {} --time {}{pin}", args.rounds, args.time);
+    let cores = match args.pin {
+        Some(core) => format!(" --pin {core}"),
+        None if args.apart => " --apart".to_owned(),
+        None => String::new(),
+    };
+    let typed = format!("cargo xtask bench{kind} --write --rounds {} --time {}{cores}", args.rounds, args.time);
     let picture = args.picture().map(|path| format!("![The table below as bars]({path})\n\n")).unwrap_or_default();
     let machine = machine(matches!(args.kind(), Kind::Nats | Kind::Peers))?;
     let section = format!("`{typed}`\n\n{machine} {load}\n\n{picture}{}", table.trim_end());
-    put(REPORT, mark(args.kind(), args.pin.is_some()), &section)
+    put(REPORT, &mark(args.kind(), args.cores()), &section)
 }
 
 #[cfg(test)]
@@ -183,9 +218,10 @@ mod tests {
     #[test]
     fn the_report_has_a_place_for_each_kind_of_run() {
         let report = std::fs::read_to_string(root().join(REPORT)).unwrap();
+        replace(&report, REPORT, &mark(Kind::Peers, Cores::Apart), "x").unwrap();
         for kind in [Kind::Tcp, Kind::Nats, Kind::Peers, Kind::Growth] {
-            for pinned in [false, true] {
-                replace(&report, REPORT, mark(kind, pinned), "x").unwrap();
+            for cores in [Cores::Free, Cores::Pinned] {
+                replace(&report, REPORT, &mark(kind, cores), "x").unwrap();
             }
         }
     }

@@ -157,14 +157,10 @@ mod tests {
     #[test]
     fn the_only_message_is_the_first() {
         let mut recorder = Recorder::default();
-        recorder.note(&Ended {
-            at: Instant::now(),
-            first: None,
-            whole: Duration::from_micros(10),
-            items: 1,
-            bytes: 1,
-        });
+        recorder.note(&Ended { at: Instant::now(), first: None, whole: Duration::from_micros(10), items: 1, bytes: 1 });
         let sample = recorder.sample("x", Way::Plane, Duration::from_secs(1));
-        assert!(sample.first_p50_us > 9.9 && (sample.first_p50_us, sample.first_p99_us) == (sample.p50_us, sample.p99_us));
+        assert!(
+            sample.first_p50_us > 9.9 && (sample.first_p50_us, sample.first_p99_us) == (sample.p50_us, sample.p99_us)
+        );
     }
 }

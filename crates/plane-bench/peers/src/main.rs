@@ -74,6 +74,10 @@ pub(crate) struct RunArgs {
     /// Run all processes on this core and no other (needs taskset).
     #[arg(long, value_name = "CORE")]
     pin: Option<u16>,
+    /// Run what serves on core 0 and what calls on core 1, one thread each: then no scheduler decides how often both share a
+    /// core (needs taskset).
+    #[arg(long, conflicts_with = "pin")]
+    apart: bool,
     /// How often everything is measured. A round takes all cells, and in each all peers in turn.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     rounds: u16,

@@ -66,9 +66,9 @@ pub(crate) async fn run(args: &RunArgs) -> Result<()> {
 impl Pair {
     async fn start(peer: Peer, args: &RunArgs) -> Result<Self> {
         let name = peer.argument();
-        let mut server = Side::start(args, &["serve", &name])?;
+        let mut server = Side::start(args, args.pin.or(args.apart.then_some(0)), &["serve", &name])?;
         let address = server.line().await?;
-        let client = Side::start(args, &["drive", &name, "--address", &address])?;
+        let client = Side::start(args, args.pin.or(args.apart.then_some(1)), &["drive", &name, "--address", &address])?;
         Ok(Self { peer, server, client })
     }
 
@@ -116,9 +116,10 @@ fn cpu(pids: [u32; 2]) -> Result<[f64; 2]> {
 }
 
 impl Side {
-    fn start(args: &RunArgs, role: &[&str]) -> Result<Self> {
+    /// This program in another role, on this core if there is one to say.
+    fn start(args: &RunArgs, core: Option<u16>, role: &[&str]) -> Result<Self> {
         let this = std::env::current_exe().context("cannot find the path of this program")?;
-        let mut command = match args.pin {
+        let mut command = match core {
             None => Command::new(&this),
             Some(core) => {
                 let mut command = Command::new("taskset");
@@ -130,12 +131,12 @@ impl Side {
         if let Some(url) = &args.nats {
             command.args(["--nats", url]);
         }
-        if args.pin.is_some() {
+        if core.is_some() {
             command.args(["--threads", "1"]);
         }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn().with_context(
-            || match args.pin {
-                Some(_) => "cannot start taskset, which --pin needs; it is part of util-linux".to_owned(),
+            || match core {
+                Some(_) => "cannot start taskset, which --pin and --apart need; it is part of util-linux".to_owned(),
                 None => format!("cannot start {}", this.display()),
             },
         )?;

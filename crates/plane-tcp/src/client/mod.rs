@@ -145,7 +145,10 @@ impl TcpClient {
         let mut pools = self.pools.write();
         // Addresses come and go with instances; those that are not used any more go here.
         pools.retain(|_, pool| !pool.is_unused(now()));
-        pools.entry(address.clone()).or_insert_with(|| Arc::new(Pool::new(address.clone(), self.counts.clone()))).clone()
+        pools
+            .entry(address.clone())
+            .or_insert_with(|| Arc::new(Pool::new(address.clone(), self.counts.clone())))
+            .clone()
     }
 
     fn links(&self) -> Vec<Arc<Link>> {

@@ -91,7 +91,8 @@ impl Connection {
         if let Some((ending, count)) = call.sending.next_end() {
             let Ending { status, trailers, not_executed } = ending;
             let flags = Flags::when(not_executed, Flags::NOT_EXECUTED);
-            self.outbox.push(|out| encode_end(out, id, flags, count, status.as_ref(), trailers.as_ref()), &Bytes::new());
+            self.outbox
+                .push(|out| encode_end(out, id, flags, count, status.as_ref(), trailers.as_ref()), &Bytes::new());
         }
         let sending = &mut call.sending;
         if sending.has_pending() {
