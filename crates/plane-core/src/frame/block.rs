@@ -16,6 +16,9 @@ pub fn block_len(headers: &Headers) -> usize {
 }
 
 pub(crate) fn encode_block(out: &mut BytesMut, headers: &Headers) {
+    if headers.is_empty() {
+        return;
+    }
     for (name, value) in headers {
         let (name, value) = (name.as_str().as_bytes(), value.as_bytes());
         out.put_u8(u8::try_from(name.len()).expect("names are checked to be at most 255 bytes"));

@@ -251,8 +251,11 @@ impl Connection {
         call.reader = opening.reader.take();
         let due = call.due();
         self.stage_open(now, id, &mut call, opening);
+        let waits = call.sending.has_pending();
         self.calls.insert(id, call);
-        self.settle(id);
+        if waits {
+            self.settle(id);
+        }
         self.note_due(due);
         Ok(id)
     }
