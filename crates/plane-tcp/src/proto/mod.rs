@@ -7,6 +7,7 @@
 //! - `beside`: how large messages make room for small ones.
 //! - `spare`: memory of large messages for those that come next.
 //! - `partial`: messages that come in chunks, and how much of them a connection holds.
+//! - `backlog`: messages that wait for their reader.
 //! - `receiving`, `sending`: the two directions of a call, with their credit.
 //! - `call`: a call in flight, at the caller or at the server.
 //! - `calls`: the table of them, and the memory of those that are over.
@@ -30,6 +31,8 @@ mod beside;
 mod spare;
 
 mod partial;
+
+mod backlog;
 
 mod receiving;
 

@@ -1,12 +1,12 @@
 //! The direction of a call that comes to this side: messages, their reassembly and the credit that they hold.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use plane_core::frame::FrameError;
 use plane_core::{Code, Status};
 
+use crate::proto::backlog::Backlog;
 use crate::proto::beside::LEAST;
 use crate::proto::partial::{Partial, Reassembly};
 
@@ -14,24 +14,12 @@ use crate::proto::partial::{Partial, Reassembly};
 /// so that a flood of empty ones is bounded like any other.
 pub(crate) const MESSAGE_COST: u32 = 64;
 
-/// When the unread messages came with this many reads, small ones of further reads are copied out of the buffer that they were
-/// read into. Otherwise each would keep all of it alive, which other calls filled too.
-const COPY_BEYOND: u32 = 8;
-
-/// Messages larger than this fill their buffer well enough to keep it.
-const COPY_UP_TO: usize = 8 * 1024;
-
 /// Messages that came and were not read, and what the other side may still send.
 #[derive(Debug)]
 pub(crate) struct Receiving {
     unread: Backlog,
     /// Boxed, because few calls have messages that come in chunks.
     partial: Option<Box<Partial>>,
-    /// Where small messages of a reader that lags behind go.
-    copies: Option<Box<BytesMut>>,
-    /// With how many reads of the connection the unread messages came at most, and the last of these.
-    reads: u32,
-    last_read: u64,
     window: u32,
     /// What the other side may still send.
     credit: u32,
@@ -40,53 +28,6 @@ pub(crate) struct Receiving {
     count: u64,
     /// Nobody reads any more: what comes is dropped.
     discard: bool,
-}
-
-#[derive(Debug)]
-struct Unread {
-    message: Bytes,
-    cost: u32,
-}
-
-/// Messages in order. The first stands beside the others: most calls have one message at a time, and take no memory
-/// for more.
-#[derive(Debug, Default)]
-struct Backlog {
-    first: Option<Unread>,
-    others: VecDeque<Unread>,
-}
-
-impl Backlog {
-    fn push(&mut self, unread: Unread) {
-        if self.first.is_none() {
-            self.first = Some(unread);
-        } else {
-            self.others.push_back(unread);
-        }
-    }
-
-    fn pop(&mut self) -> Option<Unread> {
-        let first = self.first.take()?;
-        if !self.others.is_empty() {
-            self.first = self.others.pop_front();
-        }
-        Some(first)
-    }
-
-    fn clear(&mut self) {
-        self.first = None;
-        if self.others.capacity() > 0 {
-            self.others = VecDeque::new();
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.first.is_none()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &Unread> {
-        self.first.iter().chain(&self.others)
-    }
 }
 
 /// What bounds a message beside the credit of its call.
@@ -115,31 +56,17 @@ pub(crate) fn too_large(limit: usize) -> Status {
 
 impl Receiving {
     pub(crate) fn new(window: u32) -> Self {
-        Self {
-            unread: Backlog::default(),
-            partial: None,
-            copies: None,
-            reads: 0,
-            last_read: 0,
-            window,
-            credit: window,
-            owed: 0,
-            count: 0,
-            discard: false,
-        }
+        Self { unread: Backlog::default(), partial: None, window, credit: window, owed: 0, count: 0, discard: false }
     }
 
     /// Lets go of all that it holds.
     pub(crate) fn clear(&mut self) {
         self.unread.clear();
         self.partial = None;
-        self.copies = None;
     }
 
     /// Begins anew after a [`clear`](Self::clear).
     pub(crate) fn reset(&mut self, window: u32) {
-        self.reads = 0;
-        self.last_read = 0;
         self.window = window;
         self.credit = window;
         self.owed = 0;
@@ -174,9 +101,9 @@ impl Receiving {
         }
         let (message, before) = match &mut self.partial {
             Some(partial) if partial.len() > 0 => partial.finish(&chunk),
-            _ => (self.own(chunk, limits.read), 0),
+            _ => (self.unread.own(chunk, limits.read), 0),
         };
-        self.unread.push(Unread { message, cost: cost + before });
+        self.unread.push(message, cost + before);
         self.count += 1;
         Ok(true)
     }
@@ -212,29 +139,9 @@ impl Receiving {
         Ok(())
     }
 
-    fn own(&mut self, chunk: Bytes, read: u64) -> Bytes {
-        if self.unread.is_empty() {
-            self.reads = 0;
-        }
-        if self.reads == 0 || read != self.last_read {
-            self.reads = self.reads.saturating_add(1);
-            self.last_read = read;
-        }
-        if self.reads <= COPY_BEYOND || chunk.len() > COPY_UP_TO {
-            return chunk;
-        }
-        // Those of one call stand together, so that not each of them asks the allocator.
-        let copies = self.copies.get_or_insert_with(Box::default);
-        if copies.capacity() < chunk.len() {
-            **copies = BytesMut::with_capacity(COPY_UP_TO);
-        }
-        copies.extend_from_slice(&chunk);
-        copies.split().freeze()
-    }
-
     /// The next message.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        let Unread { message, cost } = self.unread.pop()?;
+        let (message, cost) = self.unread.pop()?;
         self.owed += cost;
         if let Some(partial) = &mut self.partial {
             // Only the first of the unread can have come with lent credit.
@@ -264,7 +171,7 @@ impl Receiving {
     /// Drops what came and what will come: nobody reads any more.
     pub(crate) fn discard(&mut self) {
         self.discard = true;
-        self.owed += self.unread.iter().map(|unread| unread.cost).sum::<u32>();
+        self.owed += self.unread.cost();
         self.unread.clear();
         self.owed += self.partial.take().map_or(0, |partial| partial.cost());
     }
@@ -272,7 +179,7 @@ impl Receiving {
     /// Credit that what came holds, or that is owed for it, and credit that the other side has.
     #[cfg(test)]
     pub(crate) fn account(&self) -> (u64, u64) {
-        let unread: u64 = self.unread.iter().map(|unread| u64::from(unread.cost)).sum();
+        let unread = u64::from(self.unread.cost());
         let partial = self.partial.as_ref().map_or(0, |partial| partial.cost());
         (unread + u64::from(partial) + u64::from(self.owed), u64::from(self.credit))
     }
@@ -280,7 +187,7 @@ impl Receiving {
     /// Bytes that it holds.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn bytes(&self) -> usize {
-        self.begun() + self.unread.iter().map(|unread| unread.message.len()).sum::<usize>()
+        self.begun() + self.unread.bytes()
     }
 
     /// How many messages came whole.
@@ -317,12 +224,7 @@ mod tests {
     impl Receiving {
         /// A chunk of a call that is alone on its connection.
         fn take(&mut self, chunk: Bytes, more: bool, max_message: usize) -> Result<bool, ReceiveError> {
-            self.take_from(0, chunk, more, max_message)
-        }
-
-        /// One that came with this read.
-        fn take_from(&mut self, read: u64, chunk: Bytes, more: bool, max_message: usize) -> Result<bool, ReceiveError> {
-            self.push(chunk, more, false, Limits { max_message, reassembly: &Reassembly::new(MAX), read })
+            self.push(chunk, more, false, Limits { max_message, reassembly: &Reassembly::new(MAX), read: 0 })
         }
     }
 
@@ -495,43 +397,5 @@ mod tests {
         assert_eq!(receiving.count(), 1);
         receiving.take(bytes(1), false, MAX).unwrap();
         assert_eq!(receiving.count(), 2);
-    }
-
-    /// Small messages are copied out of their buffer, larger ones fill it well enough.
-    #[test]
-    fn only_small_messages_of_a_lagging_reader_are_copied() {
-        for (length, copied) in [(COPY_UP_TO, true), (COPY_UP_TO + 1, false)] {
-            let mut receiving = Receiving::new(1 << 20);
-            for read in 0..u64::from(COPY_BEYOND) {
-                receiving.take_from(read, bytes(0), false, MAX).unwrap();
-            }
-            let message = Bytes::from(vec![3; length]);
-            receiving.take_from(u64::MAX, message.clone(), false, MAX).unwrap();
-            let kept = &receiving.unread.others.back().unwrap().message;
-            assert_eq!((kept, kept.as_ptr() != message.as_ptr()), (&message, copied), "{length} bytes");
-        }
-        assert_eq!(COPY_UP_TO, 8192);
-    }
-
-    /// The messages of one read keep its buffer once, however many they are.
-    #[test]
-    fn a_lagging_reader_pins_few_read_buffers() {
-        let mut receiving = Receiving::new(1 << 20);
-        let blocks: Vec<_> = (0..COPY_BEYOND + 2).map(|_| bytes(64 * 1024)).collect();
-        let take_all = |receiving: &mut Receiving| {
-            for (read, block) in (0..).zip(&blocks) {
-                (0..100).for_each(|_| assert_eq!(receiving.take_from(read, block.slice(0..1), false, MAX), Ok(true)));
-            }
-            let pinned = |block: &Bytes| {
-                let all = receiving.unread.iter();
-                all.filter(|unread| block.as_ptr_range().contains(&unread.message.as_ptr())).count()
-            };
-            let expected = [vec![100; COPY_BEYOND as usize], vec![0; 2]].concat();
-            assert_eq!(blocks.iter().map(pinned).collect::<Vec<_>>(), expected);
-        };
-        take_all(&mut receiving);
-        // One who has read all of it lags no more.
-        while receiving.pop().is_some() {}
-        take_all(&mut receiving);
     }
 }
