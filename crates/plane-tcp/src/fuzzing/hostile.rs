@@ -290,7 +290,7 @@ impl<'a> World<'a> {
             deadline: self.input.flip().then(|| self.now + Duration::from_millis(500)),
             accept_by: self.now + Duration::from_secs(10),
             reader: None,
-            only,
+            only: only.as_ref(),
         };
         if let Ok(call) = self.connection.open(self.now, opening) {
             let sends = if whole { Sends::Done } else { Sends::Nothing };
