@@ -47,7 +47,7 @@ impl Reassembly {
         self.state.lock().spares.len()
     }
 
-    #[cfg(any(test, fuzzing))]
+    #[cfg(test)]
     pub(crate) fn lent(&self) -> usize {
         self.state.lock().lent
     }
