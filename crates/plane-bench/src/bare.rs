@@ -4,6 +4,8 @@
 //! A unary call is [`Client::request`]; its server is a loop that answers one request after the other. A stream is one
 //! request with an inbox of its own, to which a task for each request publishes the items; the caller counts them.
 
+use std::time::Instant;
+
 use async_nats::{Client, Message, Subject, Subscriber};
 use futures_util::StreamExt;
 use tokio::task::JoinSet;
@@ -31,15 +33,15 @@ impl BareCaller {
         Self { client, subject, exchange, streams: matches!(shape, Shape::Stream { .. }) }
     }
 
-    async fn request(&self) -> Result<Ended, async_nats::Error> {
-        let mut seen = self.exchange.begin();
+    async fn request(&self, began: Instant) -> Result<Ended, async_nats::Error> {
+        let mut seen = self.exchange.begin(began);
         let answer = self.client.request(self.subject.clone(), self.exchange.message().clone()).await?;
         seen.item(answer.payload.len());
         Ok(seen.end()?)
     }
 
-    async fn stream(&self) -> Result<Ended, async_nats::Error> {
-        let mut seen = self.exchange.begin();
+    async fn stream(&self, began: Instant) -> Result<Ended, async_nats::Error> {
+        let mut seen = self.exchange.begin(began);
         let inbox = self.client.new_inbox();
         let mut items = self.client.subscribe(inbox.clone()).await?;
         self.client.publish_with_reply(self.subject.clone(), inbox, self.exchange.message().clone()).await?;
@@ -54,8 +56,8 @@ impl BareCaller {
 impl Caller for BareCaller {
     const WAY: Way = Way::Bare;
 
-    async fn call(&self) -> Result<Ended, DriveError> {
-        let called = if self.streams { self.stream().await } else { self.request().await };
+    async fn call(&self, began: Instant) -> Result<Ended, DriveError> {
+        let called = if self.streams { self.stream(began).await } else { self.request(began).await };
         called.map_err(DriveError::Bare)
     }
 }

@@ -61,11 +61,11 @@ pub trait Caller: Send + Sync + 'static {
     /// What makes them.
     const WAY: Way;
 
-    /// Makes one call, and tells what it brought once it has ended well.
+    /// Makes one call, which began just now, and tells what it brought once it has ended well.
     ///
     /// # Errors
     /// The call failed or brought the wrong answer.
-    fn call(&self) -> impl Future<Output = Result<Ended, DriveError>> + Send;
+    fn call(&self, began: Instant) -> impl Future<Output = Result<Ended, DriveError>> + Send;
 }
 
 /// One kind of call and what its answer must be.
@@ -83,7 +83,7 @@ impl Exchange {
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         let (name, message, items, bytes) = match shape {
-            Shape::Unary { bytes, .. } => (ECHO, Bytes::from(vec![b'x'; bytes]), 1, bytes as u64),
+            Shape::Unary { bytes, .. } => (ECHO, message(bytes), 1, bytes as u64),
             Shape::Stream { items, bytes, pace, .. } => {
                 let name = if pace == Pace::Ready { READY } else { PACED };
                 (name, stream_request(items, bytes), u64::from(items), u64::from(items) * u64::from(bytes))
@@ -92,10 +92,10 @@ impl Exchange {
         Self { name, message, items, bytes }
     }
 
-    /// A call that is made now.
+    /// A call that began then.
     #[must_use]
-    pub fn begin(&self) -> Seen<'_> {
-        Seen { exchange: self, started: Instant::now(), first: None, items: 0, bytes: 0 }
+    pub fn begin(&self, began: Instant) -> Seen<'_> {
+        Seen { exchange: self, started: began, first: None, items: 0, bytes: 0 }
     }
 
     /// The request.
@@ -109,6 +109,13 @@ impl Exchange {
     pub fn items(&self) -> u64 {
         self.items
     }
+}
+
+/// A request of so many bytes. A small one is no memory of its own: calls would count who shares it, which is not what is
+/// measured.
+fn message(bytes: usize) -> Bytes {
+    static SMALL: [u8; 4096] = [b'x'; 4096];
+    SMALL.get(..bytes).map_or_else(|| vec![b'x'; bytes].into(), Bytes::from_static)
 }
 
 /// What has come of an answer.
@@ -171,8 +178,8 @@ impl PlaneCaller {
 impl Caller for PlaneCaller {
     const WAY: Way = Way::Plane;
 
-    async fn call(&self) -> Result<Ended, DriveError> {
-        let mut seen = self.exchange.begin();
+    async fn call(&self, began: Instant) -> Result<Ended, DriveError> {
+        let mut seen = self.exchange.begin(began);
         let request = Request::new(self.endpoint.clone(), self.exchange.message().clone());
         let mut response = self.client.call(&self.address, request).await.map_err(DriveError::Call)?;
         while let Some(item) = response.next().await {

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use plane_bench::{Caller, Cell, DriveError, Ended, PlaneCaller, Shape, Spread, Way, drive, micros};
@@ -156,7 +156,7 @@ pub(crate) async fn measure(address: &Address, server: u32, place: usize, time: 
     } else {
         let traffic = async {
             loop {
-                if let Err(error) = large.call().await {
+                if let Err(error) = large.call(Instant::now()).await {
                     return error;
                 }
             }
@@ -187,9 +187,9 @@ struct Turns {
 impl Caller for Turns {
     const WAY: Way = Way::Plane;
 
-    async fn call(&self) -> Result<Ended, DriveError> {
+    async fn call(&self, began: Instant) -> Result<Ended, DriveError> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        self.callers[turn % self.callers.len()].call().await
+        self.callers[turn % self.callers.len()].call(began).await
     }
 }
 

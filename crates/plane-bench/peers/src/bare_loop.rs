@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use plane_bench::{Caller, DriveError, Ended, Exchange, Shape, Way, items_asked};
@@ -156,8 +157,8 @@ impl LoopCaller {
 impl Caller for LoopCaller {
     const WAY: Way = Way::Bare;
 
-    async fn call(&self) -> Result<Ended, DriveError> {
-        let mut seen = self.exchange.begin();
+    async fn call(&self, began: Instant) -> Result<Ended, DriveError> {
+        let mut seen = self.exchange.begin(began);
         let (items, mut coming) = mpsc::channel(self.exchange.items() as usize);
         let id = self.connection.next.fetch_add(1, Ordering::Relaxed);
         self.connection.calls.lock().unwrap_or_else(PoisonError::into_inner).insert(id, items);

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use anyhow::Result;
 use bytes::{Buf, BufMut, Bytes};
@@ -167,9 +168,9 @@ impl TonicCaller {
 impl Caller for TonicCaller {
     const WAY: Way = Way::Bare;
 
-    async fn call(&self) -> Result<Ended, DriveError> {
+    async fn call(&self, began: Instant) -> Result<Ended, DriveError> {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| DriveError::Bare(error);
-        let mut seen = self.exchange.begin();
+        let mut seen = self.exchange.begin(began);
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(MAX_MESSAGE);
         grpc.ready().await.map_err(|error| failed(error.into()))?;
         let request = Request::new(self.exchange.message().clone());

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use plane_bench::{Caller, DriveError, Ended, Exchange, Shape, Way};
@@ -62,8 +63,8 @@ impl PingPongCaller {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn exchange(&self) -> io::Result<Result<Ended, DriveError>> {
-        let mut seen = self.exchange.begin();
+    async fn exchange(&self, began: Instant) -> io::Result<Result<Ended, DriveError>> {
+        let mut seen = self.exchange.begin(began);
         let kept = self.idle().pop();
         let (mut socket, mut buffer) = match kept {
             Some(kept) => kept,
@@ -89,7 +90,7 @@ impl PingPongCaller {
 impl Caller for PingPongCaller {
     const WAY: Way = Way::Bare;
 
-    async fn call(&self) -> Result<Ended, DriveError> {
-        self.exchange().await.map_err(|error| DriveError::Bare(error.into()))?
+    async fn call(&self, began: Instant) -> Result<Ended, DriveError> {
+        self.exchange(began).await.map_err(|error| DriveError::Bare(error.into()))?
     }
 }

@@ -1,6 +1,7 @@
 //! tarpc: unary calls on one connection, with its own TCP transport and bincode. It has no streams.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -69,8 +70,8 @@ impl TarpcCaller {
 impl Caller for TarpcCaller {
     const WAY: Way = Way::Bare;
 
-    async fn call(&self) -> Result<Ended, DriveError> {
-        let mut seen = self.exchange.begin();
+    async fn call(&self, began: Instant) -> Result<Ended, DriveError> {
+        let mut seen = self.exchange.begin(began);
         let answered = self.client.echo(tarpc::context::current(), self.exchange.message().clone()).await;
         seen.item(answered.map_err(|error| DriveError::Bare(error.into()))?.len());
         seen.end()
