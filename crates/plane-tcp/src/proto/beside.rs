@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use plane_core::frame::Flags;
 
 /// So much of a large message is on its way at least; a receiver gives credit back for it (docs/protocol.md, "Credit").
-pub(crate) const LEAST: u32 = 64 * 1024;
+pub(crate) const LEAST: u32 = 16 * 1024;
 
 /// More than the usual window, so no bound.
 const MOST: u32 = 1024 * 1024;
@@ -167,7 +167,7 @@ mod tests {
             (LONG, LEAST, LEAST..=2 * LEAST),
             (LONG / 2, 100 * MOST, LEAST..=LEAST),
             (LONG, 100 * MOST, MOST..=MOST),
-            (4 * LONG, MOST, 8 * LEAST..=8 * LEAST),
+            (4 * LONG, MOST, MOST / 2..=MOST / 2),
             (40 * LONG, MOST, MOST..=MOST),
         ] {
             let mut beside = Beside::new();

@@ -130,7 +130,8 @@ impl Connection {
         {
             let Some(call) = self.calls.get_mut(id) else { continue };
             call.sending.queued = false;
-            if let Some((chunk, flags)) = call.sending.next_chunk(max_chunk, self.beside.share()) {
+            let share = self.beside.share();
+            if let Some((chunk, flags)) = call.sending.next_chunk(max_chunk.min(share as usize), share) {
                 self.outbox.push(|out| encode_message_head(out, id, flags, chunk.len()), &chunk);
                 if flags.has(Flags::MORE) {
                     self.beside.note_chunk(self.clock.last_received, id, call.sending.ahead());

@@ -317,7 +317,7 @@ mod tests {
         }
     }
 
-    /// In the middle of a message, and for what nobody reads, 64 KiB are enough.
+    /// In the middle of a message, and for what nobody reads, 16 KiB are enough.
     #[test]
     fn less_is_given_back_in_the_middle() {
         for (taken, back) in [(LEAST - 1, None), (LEAST, Some(LEAST))] {

@@ -310,8 +310,8 @@ mod tests {
             (1000, 500, 1),
             (1000, 999, 1),
             (1000, 1000, 2),
-            (1 << 20, 65_535, 0),
-            (1 << 20, 131_072, 2),
+            (1 << 20, 16_383, 0),
+            (1 << 20, 32_768, 2),
         ] {
             let mut sending = Sending::new(window);
             sending.push(vec![0; sent - MESSAGE_COST as usize].into(), true);
