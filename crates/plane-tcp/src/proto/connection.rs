@@ -27,6 +27,9 @@ const CHUNK: usize = 64 * 1024;
 /// What an OPEN carries beside headers and message, at most.
 const OPEN_REST: usize = 512;
 
+/// So many bytes are worth a system call of their own.
+const WORTH_A_WRITE: usize = 16 * 1024;
+
 /// One turn of the writer takes about this many bytes, so that what comes up meanwhile does not wait for more.
 pub(crate) const TURN: usize = 256 * 1024;
 
@@ -216,9 +219,9 @@ impl Connection {
     }
 
     /// Whether no call is in progress beside the one that was just opened, nor likely to be before long: callers whose
-    /// answers came together mostly call again together.
+    /// answers came together mostly call again together. One with much to send need not wait for them.
     pub(crate) fn is_alone(&self) -> bool {
-        self.in_flight <= 1 && self.woken <= 1
+        self.in_flight <= 1 && (self.woken <= 1 || self.outbox.staged() >= WORTH_A_WRITE)
     }
 
     /// Requests whose OPEN is staged and was not handed to the writer.
