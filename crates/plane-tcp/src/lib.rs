@@ -15,6 +15,7 @@
 //! - `dial`: hosts that may stand for several addresses.
 //! - `socket`: TCP and Unix sockets, with TLS or without.
 //! - `hello`: the first bytes of a connection.
+//! - `counts`: what a client has done so far.
 //! - `link`: one connection at run time, shared by callers, handlers and its driver.
 //! - `driver`: the task that reads, writes and keeps time for it.
 //! - `call`: one call on a link, from either side.
@@ -42,6 +43,8 @@ mod dial;
 mod socket;
 
 mod hello;
+
+mod counts;
 
 mod link;
 

@@ -11,7 +11,7 @@ use plane_core::{DrainReport, ErrorKind};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::call::Counts;
+use crate::counts::Counts;
 use crate::failure::Failure;
 use crate::proto::{Batch, Connection};
 use crate::socket::WriteHalf;

@@ -16,9 +16,10 @@ use plane_core::{
 use rustc_hash::FxHashMap;
 use tokio::sync::Semaphore;
 
-use crate::call::{CallHandle, Counted, Counts};
+use crate::call::CallHandle;
 use crate::client::pool::{Dials, Pool};
 use crate::config::ClientConfig;
+use crate::counts::{Counted, Counts};
 use crate::link::{Link, close_links};
 use crate::proto::{OpenError, Opening};
 

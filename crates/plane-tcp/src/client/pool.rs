@@ -9,8 +9,8 @@ use plane_core::frame::{Decoder, Hello};
 use plane_core::{Address, Code, Delivery, Error, ErrorKind, Peer, Refusals};
 use tokio::sync::Semaphore;
 
-use crate::call::Counts;
 use crate::config::{ClientConfig, ConnectionConfig};
+use crate::counts::Counts;
 use crate::dial::refusal;
 use crate::driver::{LinkDriver, NoHandlers};
 use crate::failure::Failure;

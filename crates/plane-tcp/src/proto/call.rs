@@ -6,7 +6,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use plane_core::{Admitted, Canceller, Error, Headers};
 
-use crate::proto::calls::Windows;
 use crate::proto::receiving::Receiving;
 use crate::proto::sending::Sending;
 
@@ -26,6 +25,15 @@ pub(crate) struct Call {
     /// When the whole call must have ended.
     pub(crate) deadline: Option<Instant>,
     pub(crate) role: Role,
+}
+
+/// What each side of a call may send at first, in bytes of credit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Windows {
+    /// The other side.
+    pub(crate) theirs: u32,
+    /// This one.
+    pub(crate) ours: u32,
 }
 
 /// How an incoming direction ended: in order, perhaps with trailers, or not.

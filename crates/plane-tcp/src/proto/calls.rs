@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rustc_hash::FxHashMap;
 
-use crate::proto::call::{Call, Role};
+use crate::proto::call::{Call, Role, Windows};
 
 /// So much memory of calls that are over is kept, until the connection has rested.
 const MOST: usize = 256;
@@ -77,15 +77,6 @@ impl Deref for Calls {
     fn deref(&self) -> &Self::Target {
         &self.table
     }
-}
-
-/// What each side of a call may send at first, in bytes of credit.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Windows {
-    /// The other side.
-    pub(crate) theirs: u32,
-    /// This one.
-    pub(crate) ours: u32,
 }
 
 #[cfg(test)]

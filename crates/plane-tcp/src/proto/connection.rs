@@ -16,8 +16,8 @@ use crate::config::{AbuseLimits, Rate};
 use crate::failure::Failure;
 use crate::proto::beside::Beside;
 use crate::proto::budget::Budget;
-use crate::proto::call::{Call, Caller, Handling, Opened, Role};
-use crate::proto::calls::{Calls, Windows};
+use crate::proto::call::{Call, Caller, Handling, Opened, Role, Windows};
+use crate::proto::calls::Calls;
 use crate::proto::outbox::Outbox;
 use crate::proto::partial::Reassembly;
 
