@@ -176,7 +176,7 @@ async fn a_peer_that_takes_nothing_is_given_up() {
     let _large = serve_large(&world).await;
     let mut peer = Peer::dial_with(&world.address, &Hello { credit: 1 << 30, ..Hello::default() }).await;
     // Each has only so much on its way beside the others; together it is more than the sockets hold.
-    for call in (1..=255).step_by(2) {
+    for call in (1..=1023).step_by(2) {
         peer.open(call, &endpoint("large"), Flags::END, b"").await;
     }
     until(|| world.server.stats().refusals.of(Refusal::WriteTimeout) == 1).await;
