@@ -259,4 +259,16 @@ mod tests {
         }
         assert_eq!(check_headers(&many, limits), Err(HeaderError::TooMany { count: 10_000, limit: 64 }));
     }
+
+    /// No headers are no headers, whether there were some or not, and take a pointer.
+    #[test]
+    fn headers_that_are_gone_are_none() {
+        let mut headers = one("a", b"1");
+        assert_eq!(HeaderMap::from(headers.clone()).len(), 1);
+        assert_eq!(Headers::from(HeaderMap::from(headers.clone())), headers);
+        headers.remove("a");
+        assert!(headers.is_empty() && headers == Headers::new());
+        assert!(Headers::from(HeaderMap::from(headers)).map.is_none() && HeaderMap::from(Headers::new()).is_empty());
+        assert_eq!(size_of::<Headers>(), size_of::<usize>());
+    }
 }

@@ -337,6 +337,24 @@ mod tests {
         assert_eq!((stats.started, stats.completed, stats.refused, stats.in_flight, stats.queued), (3, 1, 1, 2, 0));
     }
 
+    /// Of two handlers, with two outcomes, running and queued: each is counted as if it had ended alone.
+    #[test]
+    fn calls_that_end_together_are_each_counted() {
+        let table = table(4, 1);
+        let (one, two) = (register(&table, "a.b.c", 1).unwrap(), register(&table, "a.b.d", 1).unwrap());
+        let admit = |name| table.admit(name, None, &peer()).unwrap();
+        let outcomes = [Outcome::Completed, Outcome::Completed, Outcome::Failed, Outcome::Failed, Outcome::Failed];
+        let names = ["a.b.c", "a.b.c", "a.b.c", "a.b.d", "a.b.d"];
+        let mut ended: Vec<_> = names.map(admit).into_iter().zip(outcomes).collect();
+        assert_eq!((table.stats().in_flight, table.stats().queued), (5, 1));
+        Admitted::finish_all(&mut ended);
+        let stats = table.stats();
+        assert_eq!((stats.completed, stats.failed, stats.cancelled), (2, 3, 0));
+        assert_eq!((stats.in_flight, stats.queued, one.served.gauge.now(), two.served.gauge.now()), (0, 0, 0, 0));
+        let again = ["a.b.c"; 5].map(admit);
+        assert_eq!(again.each_ref().map(Admitted::is_running), [true, true, true, true, false]);
+    }
+
     /// Case C15: two instances of one endpoint, one unregisters, the other goes on.
     #[tokio::test]
     async fn instances_come_and_go_alone() {

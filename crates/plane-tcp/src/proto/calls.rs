@@ -10,8 +10,8 @@ use crate::proto::call::{Call, Role, Windows};
 /// So much memory of calls that are over is kept, until the connection has rested.
 const MOST: usize = 256;
 
-/// The calls of one connection, by their ids. Those to come take the memory of those that are over: calls are large beside
-/// what is done with most of them, and would be moved more often than looked at.
+/// The calls of one connection, by their ids. Those to come take the memory of those that are over, so that nothing as large
+/// is moved or asked of the allocator for each.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     #[expect(clippy::vec_box, reason = "what is kept moves between the list and the table as it is")]

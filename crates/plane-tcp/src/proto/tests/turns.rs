@@ -24,3 +24,20 @@ fn a_turn_is_full_to_the_byte() {
         assert_eq!(turn(&mut pair.dialler).len(), HEAD_LEN + 1 - more, "what waited");
     }
 }
+
+/// The first of several callers that one read woke is not alone, unless what it sends is worth a write of its own.
+#[test]
+fn callers_that_are_answered_together_are_not_alone() {
+    for (answered, length, alone) in [(1, 1, true), (2, 1, false), (2, 16 * 1024, true)] {
+        let mut pair = Pair::new();
+        let calls: Vec<_> = (0..answered).map(|_| pair.open(Some(bytes(1)))).collect();
+        assert!(calls.iter().all(|call| pair.begin(*call).is_pending()));
+        pair.deliver();
+        for call in &calls {
+            pair.listener.send(*call, bytes(1), true).expect("there is credit");
+        }
+        pair.reply();
+        pair.open(Some(bytes(length)));
+        assert_eq!((pair.dialler.in_flight, pair.dialler.is_alone()), (1, alone), "{answered} answered");
+    }
+}
