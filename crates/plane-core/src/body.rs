@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_core::Stream;
+use pin_project_lite::pin_project;
 use tokio::sync::mpsc;
 
 use crate::error::{Delivery, Error, ErrorKind};
@@ -53,7 +54,7 @@ impl Body {
         B: Into<Bytes>,
         E: Into<Error>,
     {
-        Self::from_messages(FromStream { stream: Box::pin(stream), ended: false })
+        Self::from_messages(FromStream { stream, ended: false })
     }
 
     /// The messages of a transport or of an adapter that passes stop and trailers on.
@@ -120,13 +121,14 @@ impl Body {
 
     /// The next message, for those who write futures by hand.
     pub fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        match std::mem::replace(&mut self.0, Inner::Empty) {
+        // In place: a stream is polled for each of its messages.
+        match &mut self.0 {
+            Inner::Stream(stream) => stream.as_mut().poll_message(cx),
             Inner::Empty => Poll::Ready(None),
-            Inner::One(message) => Poll::Ready(Some(Ok(message))),
-            Inner::Stream(mut stream) => {
-                let polled = stream.as_mut().poll_message(cx);
-                self.0 = Inner::Stream(stream);
-                polled
+            Inner::One(message) => {
+                let message = std::mem::take(message);
+                self.0 = Inner::Empty;
+                Poll::Ready(Some(Ok(message)))
             }
         }
     }
@@ -197,9 +199,12 @@ impl fmt::Debug for Body {
     }
 }
 
-struct FromStream<S> {
-    stream: Pin<Box<S>>,
-    ended: bool,
+pin_project! {
+    struct FromStream<S> {
+        #[pin]
+        stream: S,
+        ended: bool,
+    }
 }
 
 impl<S, B, E> MessageStream for FromStream<S>
@@ -208,12 +213,13 @@ where
     B: Into<Bytes>,
     E: Into<Error>,
 {
-    fn poll_message(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        if self.ended {
+    fn poll_message(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        let this = self.project();
+        if *this.ended {
             return Poll::Ready(None);
         }
-        let polled = self.stream.as_mut().poll_next(cx);
-        self.ended = matches!(polled, Poll::Ready(None | Some(Err(_))));
+        let polled = this.stream.poll_next(cx);
+        *this.ended = matches!(polled, Poll::Ready(None | Some(Err(_))));
         polled.map(|item| item.map(|item| item.map(Into::into).map_err(Into::into)))
     }
 }

@@ -1,5 +1,6 @@
 //! One call on a link: the caller's handle and answer, and the request that a handler reads.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use tokio::task::AbortHandle;
 
 use crate::counts::{Counted, Counts};
 use crate::link::Link;
-use crate::proto::{Begun, Connection, Ending, Next, SendError};
+use crate::proto::{Begun, Ending, Next, SendError};
 
 /// A call that this side opened. Dropping it before the answer's end aborts the call.
 #[derive(Debug)]
@@ -40,11 +41,10 @@ impl CallHandle {
     }
 
     /// Sends what the OPEN did not carry: a stream, or the end of a request without messages.
-    pub(crate) fn send_rest(&mut self, body: &Body, stream: Option<Body>) {
-        if let Some(stream) = stream {
-            self.pump(stream);
-        } else if body.is_empty() {
-            self.link.with(|connection| connection.finish(self.id, Ending::orderly()));
+    pub(crate) fn send_rest(&mut self, stream: Option<Body>) {
+        match stream {
+            Some(stream) => self.pump(stream),
+            None => self.link.with(|connection| connection.finish(self.id, Ending::orderly())),
         }
     }
 
@@ -62,7 +62,7 @@ impl CallHandle {
                 self.end(|counts| &counts.completed);
                 message.into()
             }
-            Begun::Stream => Body::from_messages(Answer { handle: self, trailers: None }),
+            Begun::Stream => Body::from_messages(Answer { handle: self, ahead: VecDeque::new(), trailers: None }),
         };
         Response { headers, body }
     }
@@ -100,16 +100,21 @@ impl Drop for CallHandle {
 /// The messages of an answer.
 struct Answer {
     handle: CallHandle,
+    /// Messages that came behind the last one.
+    ahead: VecDeque<Bytes>,
     trailers: Option<Headers>,
 }
 
 impl MessageStream for Answer {
     fn poll_message(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
-        if self.handle.ended {
+        let Self { handle, ahead, .. } = &mut *self;
+        if let Some(message) = ahead.pop_front() {
+            return Poll::Ready(Some(Ok(message)));
+        }
+        if handle.ended {
             return Poll::Ready(None);
         }
-        let id = self.handle.id;
-        let Poll::Ready(next) = self.handle.link.with(|connection| connection.poll_next(id, cx)) else {
+        let Poll::Ready(next) = handle.link.with(|connection| connection.poll_more(handle.id, ahead, cx)) else {
             return Poll::Pending;
         };
         Poll::Ready(match next {
@@ -161,24 +166,7 @@ async fn pump(link: Arc<Link>, id: u64, mut body: Body) {
 /// Sends one message of a stream, once there is credit and room for it.
 async fn send(link: &Link, id: u64, message: Bytes) -> Result<(), SendError> {
     let mut message = Some(message);
-    poll_fn(|cx| link.with(|connection| poll_send(connection, id, &mut message, cx))).await
-}
-
-/// Sends `message`, and takes it, once there is credit and room for it.
-pub(crate) fn poll_send(
-    connection: &mut Connection,
-    id: u64,
-    message: &mut Option<Bytes>,
-    cx: &Context<'_>,
-) -> Poll<Result<(), SendError>> {
-    match connection.poll_ready(id, cx) {
-        Poll::Pending => Poll::Pending,
-        Poll::Ready(Err(_)) => Poll::Ready(Err(SendError::Closed)),
-        Poll::Ready(Ok(())) => Poll::Ready(match message.take() {
-            Some(message) => connection.send(id, message, false),
-            None => Ok(()),
-        }),
-    }
+    poll_fn(|cx| link.with(|connection| connection.poll_send(id, &mut message, cx))).await
 }
 
 /// The messages of a request, for its handler. Dropping it says that the rest is not wanted.

@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use crate::sync::{AtomicU8, Mutex, Notify, Ordering};
+use crate::sync::{AtomicU8, AtomicUsize, Mutex, Notify, Ordering};
 
 /// An early, orderly end was asked for.
 pub(super) const STOPPED: u8 = 1;
@@ -18,6 +18,8 @@ pub(super) struct Signal {
     changed: Notify,
     /// Wakes whoever polls the handler, so that an abort reaches one that waits for something else.
     runner: Mutex<Option<Waker>>,
+    /// Who that is, so that one that polls again need not take the lock.
+    attending: [AtomicUsize; 2],
 }
 
 impl Signal {
@@ -32,7 +34,11 @@ impl Signal {
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |now| (now < ABORTED && now < to).then_some(to));
         if raised.is_ok() {
             self.changed.notify_waiters();
-            let runner = self.runner.lock().take();
+            let runner = {
+                let mut runner = self.runner.lock();
+                self.note_attending([0; 2]);
+                runner.take()
+            };
             if let Some(waker) = runner {
                 waker.wake();
             }
@@ -53,9 +59,21 @@ impl Signal {
     /// Wakes this one when the level rises. Whoever calls it looks at the level after it, so that what rose before is
     /// not missed.
     pub(super) fn attend(&self, waker: &Waker) {
+        let who = [waker.data() as usize, std::ptr::from_ref(waker.vtable()) as usize];
+        // The waker that is kept keeps its address from being another's. Whoever takes it out wakes it, also if that does
+        // not show here yet.
+        if self.attending.each_ref().map(|part| part.load(Ordering::Acquire)) == who {
+            return;
+        }
         let mut runner = self.runner.lock();
-        if !runner.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *runner = Some(waker.clone());
+        *runner = Some(waker.clone());
+        self.note_attending(who);
+    }
+
+    /// Under the lock of the runner.
+    fn note_attending(&self, who: [usize; 2]) {
+        for (part, is) in self.attending.iter().zip(who) {
+            part.store(is, Ordering::Release);
         }
     }
 }

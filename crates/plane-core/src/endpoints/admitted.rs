@@ -103,21 +103,25 @@ impl Admitted {
         self.outcome = outcome;
     }
 
-    /// Says so of calls that ended together, and leaves the list empty. Neighbours that ended alike are counted at one go.
-    pub fn finish_all(ended: &mut Vec<(Self, Outcome)>) {
-        for alike in ended.chunk_by_mut(|(one, how), (other, same)| how == same && one.is_like(other)) {
+    /// Says so of a call that is let go of later.
+    pub fn conclude(&mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+
+    /// Lets go of calls that ended together, and leaves the list empty. Neighbours that ended alike are counted at one go.
+    pub fn finish_all(ended: &mut Vec<Self>) {
+        for alike in ended.chunk_by_mut(|one, other| one.is_like(other)) {
             let calls = alike.len();
-            if let [(first, outcome), rest @ ..] = alike {
-                first.outcome = *outcome;
+            if let [first, rest @ ..] = alike {
                 first.leave(calls);
-                rest.iter_mut().for_each(|(call, _)| call.turn = Turn::Over);
+                rest.iter_mut().for_each(|call| call.turn = Turn::Over);
             }
         }
         ended.clear();
     }
 
     fn is_like(&self, other: &Self) -> bool {
-        self.turn == other.turn && Arc::ptr_eq(&self.served, &other.served)
+        self.turn == other.turn && self.outcome == other.outcome && Arc::ptr_eq(&self.served, &other.served)
     }
 
     /// Counts the end of so many calls like this one.

@@ -345,7 +345,8 @@ mod tests {
         let admit = |name| table.admit(name, None, &peer()).unwrap();
         let outcomes = [Outcome::Completed, Outcome::Completed, Outcome::Failed, Outcome::Failed, Outcome::Failed];
         let names = ["a.b.c", "a.b.c", "a.b.c", "a.b.d", "a.b.d"];
-        let mut ended: Vec<_> = names.map(admit).into_iter().zip(outcomes).collect();
+        let mut ended: Vec<_> = names.map(admit).into();
+        ended.iter_mut().zip(outcomes).for_each(|(call, outcome)| call.conclude(outcome));
         assert_eq!((table.stats().in_flight, table.stats().queued), (5, 1));
         Admitted::finish_all(&mut ended);
         let stats = table.stats();

@@ -3,8 +3,8 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::frame::error::FrameError;
-use crate::frame::head::{HEAD_LEN, Head};
-use crate::frame::parse::{Frame, FrameLimits, check_head};
+use crate::frame::head::{HEAD_LEN, Head, Kind};
+use crate::frame::parse::{Frame, FrameLimits, check_head, message_flags};
 
 /// The room for a read of a connection that has not shown to need more.
 const INITIAL: usize = 8 * 1024;
@@ -128,8 +128,15 @@ impl Frames {
         let head = Head::decode(&self.block)?;
         let end = HEAD_LEN + head.length as usize;
         let payload = |offset| self.block.slice(HEAD_LEN + offset..end);
-        // Heads were checked when the decoder found them.
-        let handled = Frame::parse_body(head, &self.block[HEAD_LEN..end], payload, &self.limits).map(handle);
+        // Heads were checked when the decoder found them. Most frames are messages, which are not moved once more with
+        // all that a frame can be.
+        let handled = if head.kind == Kind::MESSAGE {
+            let Head { kind, flags, call, .. } = head;
+            message_flags(kind, flags, end - HEAD_LEN)
+                .map(|flags| handle(Frame::Message { call, flags, payload: payload(0) }))
+        } else {
+            Frame::parse_body(head, &self.block[HEAD_LEN..end], payload, &self.limits).map(handle)
+        };
         self.block.advance(end);
         Some(handled)
     }

@@ -66,6 +66,7 @@ impl<'a> Open<'a> {
     /// Reads an OPEN and the offset of its message in the body.
     ///
     /// The inner result is the call's: a name or headers that are refused end the call, not the connection.
+    #[inline]
     pub(super) fn load(body: &'a [u8], limits: HeaderLimits) -> Result<(Result<Self, Status>, usize), FrameError> {
         let mut fields = Fields::new(Kind::OPEN, body);
         let instance = InstanceId::new(fields.u64()?);
@@ -75,15 +76,27 @@ impl<'a> Open<'a> {
         let name = fields.bytes(name_len)?;
         let block = fields.bytes(block_len)?;
         let timeout = (timeout != 0).then(|| Duration::from_micros(timeout));
-        let open = read_name(name).and_then(|endpoint| {
-            let headers = decode_block(block, limits).map_err(|error| {
-                let code = if error.is_limit() { Code::HEADERS_TOO_LARGE } else { Code::INVALID_ARGUMENT };
-                Status::new(code, error.to_string())
-            })?;
-            Ok(Self { endpoint, instance, timeout, headers })
-        });
-        Ok((open, body.len() - fields.rest().len()))
+        let offset = body.len() - fields.rest().len();
+        let endpoint = match read_name(name) {
+            Ok(endpoint) => endpoint,
+            Err(status) => return Ok((Err(status), offset)),
+        };
+        let headers = match read_headers(block, limits) {
+            Ok(headers) => headers,
+            Err(status) => return Ok((Err(status), offset)),
+        };
+        Ok((Ok(Self { endpoint, instance, timeout, headers }), offset))
     }
+}
+
+fn read_headers(block: &[u8], limits: HeaderLimits) -> Result<Headers, Status> {
+    if block.is_empty() {
+        return Ok(Headers::new());
+    }
+    decode_block(block, limits).map_err(|error| {
+        let code = if error.is_limit() { Code::HEADERS_TOO_LARGE } else { Code::INVALID_ARGUMENT };
+        Status::new(code, error.to_string())
+    })
 }
 
 /// Any text is taken here: one that is no good name is not served either, and the table's to refuse.

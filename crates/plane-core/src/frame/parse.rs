@@ -169,7 +169,8 @@ pub(super) fn check_head(head: Head, limits: &FrameLimits) -> Result<(), FrameEr
 pub const MIN_CHUNK: usize = 256;
 
 /// END, MORE and NO_MESSAGE exclude one another.
-fn message_flags(kind: Kind, flags: Flags, length: usize) -> Result<Flags, FrameError> {
+#[inline]
+pub(super) fn message_flags(kind: Kind, flags: Flags, length: usize) -> Result<Flags, FrameError> {
     if flags.has(Flags::MORE) && length < MIN_CHUNK {
         return Err(FrameError::Malformed { kind, problem: "a chunk that says MORE has fewer than 256 bytes" });
     }

@@ -85,6 +85,22 @@ fn an_abort_is_never_missed_by_who_polls_the_handler() {
     });
 }
 
+/// One that attends without the lock, because it did before, misses neither a stop nor the abort that follows it.
+#[test]
+fn one_that_attends_again_misses_nothing() {
+    model(|| {
+        let signal = Arc::new(Signal::default());
+        let raises = signal.clone();
+        let raising = thread::spawn(move || [STOPPED, ABORTED].into_iter().for_each(|level| raises.raise(level)));
+        block_on(poll_fn(|cx| {
+            signal.attend(cx.waker());
+            signal.attend(cx.waker());
+            if signal.level() >= ABORTED { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        raising.join().expect("no panic");
+    });
+}
+
 /// A stop and an abort at once: the handler hears of the abort, and it stays.
 #[test]
 fn a_stop_never_hides_an_abort() {

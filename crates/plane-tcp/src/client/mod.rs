@@ -93,7 +93,9 @@ impl TcpClient {
             };
             tries -= 1;
             let mut handle = CallHandle::new(link, id, counted);
-            handle.send_rest(&request.body, stream.take());
+            if stream.is_some() || request.body.is_empty() {
+                handle.send_rest(stream.take());
+            }
             // Whoever opens a call is woken when there is something to see.
             let mut opened = true;
             let look =

@@ -1,5 +1,6 @@
 //! A connection, its users, and a peer that says anything.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -51,6 +52,7 @@ struct User {
     /// The handler's place, until it has answered.
     admitted: Option<Admitted>,
     reads: Reads,
+    ahead: VecDeque<Bytes>,
     sends: Sends,
 }
 
@@ -294,7 +296,7 @@ impl<'a> World<'a> {
         };
         if let Ok(call) = self.connection.open(self.now, opening) {
             let sends = if whole { Sends::Done } else { Sends::Nothing };
-            self.users.push(User { call, admitted: None, reads: Reads::Waiting, sends });
+            self.users.push(User { call, admitted: None, reads: Reads::Waiting, ahead: VecDeque::new(), sends });
         }
     }
 
@@ -339,7 +341,7 @@ impl<'a> World<'a> {
                 Poll::Ready(Ok((_, Begun::Stream))) => user.reads = Reads::Streaming,
                 Poll::Ready(Ok((_, Begun::Only(_))) | Err(_)) => user.reads = Reads::Done,
             },
-            Reads::Streaming => match self.connection.poll_next(user.call, &cx) {
+            Reads::Streaming => match self.connection.poll_more(user.call, &mut user.ahead, &cx) {
                 Poll::Pending | Poll::Ready(Next::Message(_)) => {}
                 Poll::Ready(Next::End(_) | Next::Failed(_)) => user.reads = Reads::Done,
             },
@@ -351,7 +353,7 @@ impl<'a> World<'a> {
     fn send(&mut self, user: &mut User) {
         let message = Bytes::from(vec![2; self.input.pick(&LENGTHS)]);
         let cx = Context::from_waker(Waker::noop());
-        if user.sends == Sends::Done || self.connection.poll_ready(user.call, &cx) != Poll::Ready(Ok(())) {
+        if user.sends == Sends::Done || self.connection.poll_send(user.call, &mut None, &cx) != Poll::Ready(Ok(())) {
             return;
         }
         match self.connection.send(user.call, message, false) {

@@ -31,6 +31,7 @@ impl Connection {
         Ok(())
     }
 
+    #[inline]
     fn handle_frame(&mut self, now: Instant, frame: Frame<'_>) -> Result<(), Failure> {
         match frame {
             Frame::Message { call, flags, payload } => self.on_message(now, call, flags, payload),
@@ -116,8 +117,8 @@ impl Connection {
                     caller.accept_by = None;
                     caller.begun = true;
                 }
-                if readable {
-                    self.wake.extend(call.reader.take());
+                if readable && let Some(reader) = call.reader.take() {
+                    self.wake.push(reader);
                 }
                 if end {
                     let over = call.end_incoming(Ok(None), &mut self.wake);

@@ -6,59 +6,57 @@ use bytes::Bytes;
 use plane_core::frame::{Flags, encode_end, encode_headers, encode_message_head};
 use plane_core::{Code, Headers, Status};
 
-use crate::proto::call::{Handling, Role, register};
+use crate::proto::beside::Beside;
+use crate::proto::call::{Call, Role, register};
 use crate::proto::connection::{Connection, TURN};
-use crate::proto::outbox::Batch;
+use crate::proto::outbox::{Batch, Outbox};
 use crate::proto::sending::Ending;
 
 impl Connection {
-    /// Takes a message of a stream, once there is credit and room for it.
-    pub(crate) fn poll_ready(&mut self, id: u64, cx: &Context<'_>) -> Poll<Result<(), Closed>> {
+    /// Sends the next message of a stream, and takes it, once there is credit and room for it. Without one it only says
+    /// whether there is.
+    pub(crate) fn poll_send(
+        &mut self,
+        id: u64,
+        message: &mut Option<Bytes>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), SendError>> {
         let crowded = self.outbox.staged() >= self.settings.unwritten;
-        let Some(call) = self.calls.get_mut(id).filter(|call| !call.sending.is_closed()) else {
-            return Poll::Ready(Err(Closed));
-        };
-        if call.sending.is_ready() && !crowded {
-            return Poll::Ready(Ok(()));
+        let Some((call, way)) = self.way(id) else { return Poll::Ready(Err(SendError::Closed)) };
+        if crowded || !call.sending.is_ready() {
+            register(&mut call.sender, cx);
+            if crowded {
+                self.crowded.push(id);
+            }
+            return Poll::Pending;
         }
-        register(&mut call.sender, cx);
-        if crowded {
-            self.crowded.push(id);
+        if let Some(message) = message.take()
+            && way.send(id, call, message, false)? == Sent::InPart
+        {
+            self.settle(id);
         }
-        Poll::Pending
+        Poll::Ready(Ok(()))
     }
 
-    /// Sends a message. A stream's sender waits for [`poll_ready`](Self::poll_ready) first; `only` says that this is
-    /// the whole answer, which waits for nothing.
+    /// Sends a message, which waits for nothing; `only` says that this is all of its direction.
     pub(crate) fn send(&mut self, id: u64, message: Bytes, only: bool) -> Result<(), SendError> {
+        let Some((call, way)) = self.way(id) else { return Err(SendError::Closed) };
+        let answers = matches!(call.role, Role::Handler(_));
+        match way.send(id, call, message, only)? {
+            Sent::InPart => self.settle(id),
+            Sent::Whole if only && answers => self.end_answer(id),
+            Sent::Whole => {}
+        }
+        Ok(())
+    }
+
+    /// A call whose direction is open, and where its messages go.
+    fn way(&mut self, id: u64) -> Option<(&mut Call, Way<'_>)> {
         let limit = self.theirs.max_message.min(self.settings.max_message as u64);
         let max_chunk = self.max_chunk();
-        let Some(call) = self.calls.get_mut(id).filter(|call| !call.sending.is_closed()) else {
-            return Err(SendError::Closed);
-        };
-        if message.len() as u64 > limit {
-            return Err(SendError::TooLarge { limit });
-        }
-        let answers = call.handling().map(Handling::begin).is_some();
-        // What fits one chunk goes at once while the writer keeps up; the rest takes its turn with other calls.
-        let flows = self.outbox.staged() < TURN;
-        let mut push = |flags, chunk: &Bytes| {
-            self.beside.note(flags);
-            self.outbox.push(|out| encode_message_head(out, id, flags, chunk.len()), chunk);
-        };
-        if flows && call.sending.pass(message.len(), max_chunk, only) {
-            push(Flags::when(only, Flags::END), &message);
-            if only && answers {
-                self.end_answer(id);
-            }
-            return Ok(());
-        }
-        call.sending.push(message, only);
-        if flows && let Some((chunk, flags)) = call.sending.next_chunk(max_chunk, u32::MAX) {
-            push(flags, &chunk);
-        }
-        self.settle(id);
-        Ok(())
+        let Self { calls, outbox, beside, .. } = self;
+        let call = calls.get_mut(id).filter(|call| !call.sending.is_closed())?;
+        Some((call, Way { outbox, beside, limit, max_chunk }))
     }
 
     /// Begins a streamed answer.
@@ -155,9 +153,48 @@ impl Connection {
     }
 }
 
-/// The direction was closed: the call has ended.
+/// Where messages go.
+struct Way<'a> {
+    outbox: &'a mut Outbox,
+    beside: &'a mut Beside,
+    limit: u64,
+    max_chunk: usize,
+}
+
+/// How much of a message is staged.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Closed;
+enum Sent {
+    Whole,
+    /// The rest waits for credit or for its turn.
+    InPart,
+}
+
+impl Way<'_> {
+    fn send(self, id: u64, call: &mut Call, message: Bytes, only: bool) -> Result<Sent, SendError> {
+        let Self { outbox, beside, limit, max_chunk } = self;
+        if message.len() as u64 > limit {
+            return Err(SendError::TooLarge { limit });
+        }
+        if let Some(handling) = call.handling() {
+            handling.begin();
+        }
+        // What fits one chunk goes at once while the writer keeps up; the rest takes its turn with other calls.
+        let flows = outbox.staged() < TURN;
+        let mut push = |flags, chunk: &Bytes| {
+            beside.note(flags);
+            outbox.push(|out| encode_message_head(out, id, flags, chunk.len()), chunk);
+        };
+        if flows && call.sending.pass(message.len(), max_chunk, only) {
+            push(Flags::when(only, Flags::END), &message);
+            return Ok(Sent::Whole);
+        }
+        call.sending.push(message, only);
+        if flows && let Some((chunk, flags)) = call.sending.next_chunk(max_chunk, u32::MAX) {
+            push(flags, &chunk);
+        }
+        Ok(Sent::InPart)
+    }
+}
 
 /// Why a message was not taken.
 #[derive(Debug, PartialEq, Eq)]

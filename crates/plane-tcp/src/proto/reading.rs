@@ -46,12 +46,30 @@ impl Connection {
 
     /// The next message of the incoming direction.
     pub(crate) fn poll_next(&mut self, id: u64, cx: &Context<'_>) -> Poll<Next> {
+        self.poll_some(id, None, cx)
+    }
+
+    /// The same for a reader that asks for many: small messages that came behind it go `ahead`, and are the next then.
+    pub(crate) fn poll_more(&mut self, id: u64, ahead: &mut VecDeque<Bytes>, cx: &Context<'_>) -> Poll<Next> {
+        match ahead.pop_front() {
+            Some(message) => Poll::Ready(Next::Message(message)),
+            None => self.poll_some(id, Some(ahead), cx),
+        }
+    }
+
+    fn poll_some(&mut self, id: u64, ahead: Option<&mut VecDeque<Bytes>>, cx: &Context<'_>) -> Poll<Next> {
         let Some(call) = self.calls.get_mut(id) else { return Poll::Ready(Next::Failed(lost_track())) };
         let next = call.poll_next(cx);
         match &next {
-            Poll::Ready(Next::Message(_)) => call.repay(id, &mut self.outbox, &mut self.starved),
+            Poll::Ready(Next::Message(_)) => {
+                if let Some(ahead) = ahead {
+                    call.receiving.pop_ahead(ahead);
+                }
+                call.repay(id, &mut self.outbox, &mut self.starved);
+            }
             Poll::Ready(_) => self.forget(id),
-            Poll::Pending => {}
+            // What was given ahead is read by now.
+            Poll::Pending => call.repay(id, &mut self.outbox, &mut self.starved),
         }
         next
     }

@@ -1,5 +1,6 @@
 //! The direction of a call that comes to this side: messages, their reassembly and the credit that they hold.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -14,6 +15,9 @@ use crate::proto::partial::{Partial, Reassembly};
 /// so that a flood of empty ones is bounded like any other.
 pub(crate) const MESSAGE_COST: u32 = 64;
 
+/// So many messages are handed to a reader before it asks for them, and no more once they hold so much credit.
+const AHEAD: (usize, u32) = (16, 4 * 1024);
+
 /// Messages that came and were not read, and what the other side may still send.
 #[derive(Debug)]
 pub(crate) struct Receiving {
@@ -25,6 +29,8 @@ pub(crate) struct Receiving {
     credit: u32,
     /// What was read and not yet given back.
     owed: u32,
+    /// What messages hold that were handed out before their reader asked for them.
+    ahead: u32,
     count: u64,
     /// Nobody reads any more: what comes is dropped.
     discard: bool,
@@ -56,7 +62,16 @@ pub(crate) fn too_large(limit: usize) -> Status {
 
 impl Receiving {
     pub(crate) fn new(window: u32) -> Self {
-        Self { unread: Backlog::default(), partial: None, window, credit: window, owed: 0, count: 0, discard: false }
+        Self {
+            unread: Backlog::default(),
+            partial: None,
+            window,
+            credit: window,
+            owed: 0,
+            ahead: 0,
+            count: 0,
+            discard: false,
+        }
     }
 
     /// Lets go of all that it holds.
@@ -70,6 +85,7 @@ impl Receiving {
         self.window = window;
         self.credit = window;
         self.owed = 0;
+        self.ahead = 0;
         self.count = 0;
         self.discard = false;
     }
@@ -118,6 +134,7 @@ impl Receiving {
     pub(crate) fn lend(&mut self, read: bool) {
         if let Some(partial) = &mut self.partial
             && self.unread.is_empty()
+            && self.ahead == 0
         {
             self.owed += partial.lend(read);
         }
@@ -139,8 +156,9 @@ impl Receiving {
         Ok(())
     }
 
-    /// The next message.
+    /// The next message, for a reader that has none of those left that it was given before.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
+        self.owed += std::mem::take(&mut self.ahead);
         let (message, cost) = self.unread.pop()?;
         self.owed += cost;
         if let Some(partial) = &mut self.partial {
@@ -149,6 +167,22 @@ impl Receiving {
         }
         self.lend(false);
         Some(message)
+    }
+
+    /// Small messages behind the next one, for a reader that will ask for them: each time it asks costs a lock. Their
+    /// credit is owed once it asks for more.
+    pub(crate) fn pop_ahead(&mut self, messages: &mut VecDeque<Bytes>) {
+        // What comes in chunks has an account of its own.
+        if self.partial.is_some() {
+            return;
+        }
+        while messages.len() < AHEAD.0
+            && self.ahead < AHEAD.1
+            && let Some((message, cost)) = self.unread.pop()
+        {
+            self.ahead += cost;
+            messages.push_back(message);
+        }
     }
 
     /// Whether a message can be read.
@@ -171,7 +205,7 @@ impl Receiving {
     /// Drops what came and what will come: nobody reads any more.
     pub(crate) fn discard(&mut self) {
         self.discard = true;
-        self.owed += self.unread.cost();
+        self.owed += std::mem::take(&mut self.ahead) + self.unread.cost();
         self.unread.clear();
         self.owed += self.partial.take().map_or(0, |partial| partial.cost());
     }
@@ -181,7 +215,7 @@ impl Receiving {
     pub(crate) fn account(&self) -> (u64, u64) {
         let unread = u64::from(self.unread.cost());
         let partial = self.partial.as_ref().map_or(0, |partial| partial.cost());
-        (unread + u64::from(partial) + u64::from(self.owed), u64::from(self.credit))
+        (unread + u64::from(partial) + u64::from(self.ahead) + u64::from(self.owed), u64::from(self.credit))
     }
 
     /// Bytes that it holds.
@@ -238,6 +272,37 @@ mod tests {
         let mut receiving = Receiving::new(1000);
         assert_eq!(receiving.take(bytes(1000 - MESSAGE_COST), false, MAX), Ok(true));
         assert_eq!(receiving.take(bytes(0), false, MAX), Err(ReceiveError::Credit));
+    }
+
+    /// A reader that was given messages ahead has read them once it asks for more; until then they hold their credit.
+    #[test]
+    fn what_is_given_ahead_is_owed_once_more_is_asked_for() {
+        let mut receiving = Receiving::new(1000);
+        (0..3).for_each(|_| assert_eq!(receiving.take(bytes(200), false, MAX), Ok(true)));
+        let mut ahead = VecDeque::new();
+        receiving.pop().unwrap();
+        receiving.pop_ahead(&mut ahead);
+        assert_eq!((ahead.len(), receiving.repay(), receiving.account()), (2, None, (792, 208)));
+        assert_eq!(receiving.pop(), None);
+        assert_eq!((receiving.repay(), receiving.account()), (Some(792), (0, 1000)));
+    }
+
+    /// So many and no more, small ones only, and none of a call whose messages come in chunks.
+    #[test]
+    fn few_small_messages_are_given_ahead() {
+        for (length, most) in [(0, 16), (192, 16), (1000, 4), (10_000, 1)] {
+            let mut receiving = Receiving::new(1 << 20);
+            (0..20).for_each(|_| assert_eq!(receiving.take(bytes(length), false, MAX), Ok(true)));
+            let mut ahead = VecDeque::new();
+            receiving.pop_ahead(&mut ahead);
+            assert_eq!(ahead.len(), most, "{length} bytes each");
+        }
+        let mut receiving = Receiving::new(1 << 20);
+        receiving.take(bytes(1), false, MAX).unwrap();
+        receiving.take(bytes(1000), true, MAX).unwrap();
+        let mut ahead = VecDeque::new();
+        receiving.pop_ahead(&mut ahead);
+        assert!(ahead.is_empty());
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod refusing;
 mod time;
 mod turns;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};

@@ -8,18 +8,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use plane_core::{
-    AbortReason, Admitted, Body, BoxFuture, Canceller, Code, Headers, Outcome, Pace, Request, Response, Status,
-    check_headers, contain_panic,
+    AbortReason, Admitted, Body, BoxFuture, Headers, Outcome, Pace, Request, Response, Status, contain_panic,
 };
 
-use crate::call::{Incoming, poll_send};
+use crate::call::Incoming;
 use crate::link::Link;
 use crate::proto::{Ending, Opened};
-
-/// Items of a stream that are sent before others have their turn.
-const ITEMS_A_TURN: usize = 64;
+use crate::server::streaming::{Line, Streaming};
 
 /// What a handler is called with.
+#[inline]
 pub(super) fn request(
     link: &Arc<Link>,
     call: u64,
@@ -47,9 +45,7 @@ pub(super) fn discard<T>(value: T) {
 
 /// The work for one call, from its handler's start to the last message.
 pub(super) struct Answering {
-    pub(super) link: Arc<Link>,
-    pub(super) call: u64,
-    pub(super) canceller: Canceller,
+    pub(super) line: Line,
     pub(super) accept_notice: Duration,
     /// Told how long the first poll in a task of its own took.
     pub(super) pace: Option<Pace>,
@@ -65,17 +61,6 @@ pub(super) enum Stage {
     Handler(BoxFuture<'static, Result<Response, Status>>),
     Streaming(Streaming),
     Done,
-}
-
-pub(super) struct Streaming {
-    headers: Headers,
-    body: Body,
-    /// The far side knows that the answer has begun.
-    begun: bool,
-    /// A message that waits for credit or room.
-    held: Option<Bytes>,
-    /// The caller asked for an early end, and the body knows.
-    stopped: bool,
 }
 
 impl Answering {
@@ -96,19 +81,25 @@ impl Answering {
             });
             (None, Stage::Queued(turn, parts))
         };
-        Some(Self { link, call, canceller, accept_notice, pace, admitted, stage })
+        Some(Self { line: Line { link, call, canceller }, accept_notice, pace, admitted, stage })
     }
 
     /// Lets the caller know, unless it is answered before, that its handler was started.
     pub(super) fn announce(&self) {
         if self.admitted.is_some() {
             let at = now() + self.accept_notice;
-            self.link.with(|connection| connection.notice_at(self.call, at));
+            self.line.link.with(|connection| connection.notice_at(self.line.call, at));
         }
     }
 
     pub(super) fn poll_stage(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
+            // A stream stays where it is: it is polled for each of its messages.
+            if let Stage::Streaming(streaming) = &mut self.stage {
+                let ended = ready!(streaming.poll(&self.line, cx));
+                discard(std::mem::replace(&mut self.stage, Stage::Done));
+                self.end_stream(ended);
+            }
             match std::mem::replace(&mut self.stage, Stage::Done) {
                 Stage::Queued(turn, parts) => ready!(self.poll_queued(turn, parts, cx)),
                 Stage::Start(parts) => {
@@ -116,7 +107,7 @@ impl Answering {
                     self.start(request, context);
                 }
                 Stage::Handler(handler) => ready!(self.poll_handler(handler, cx)),
-                Stage::Streaming(streaming) => ready!(self.poll_streaming(streaming, cx)),
+                streaming @ Stage::Streaming(_) => self.stage = streaming,
                 Stage::Done => return Poll::Ready(()),
             }
         }
@@ -129,12 +120,12 @@ impl Answering {
         cx: &mut Context<'_>,
     ) -> Poll<()> {
         let late = parts.0.deadline.is_some_and(|deadline| deadline <= now());
-        match self.canceller.poll(cx, |cx| turn.as_mut().poll(cx)) {
+        match self.line.canceller.poll(cx, |cx| turn.as_mut().poll(cx)) {
             Poll::Pending => {
                 self.stage = Stage::Queued(turn, parts);
                 return Poll::Pending;
             }
-            Poll::Ready(Ok(admitted)) if late || self.canceller.abort_reason().is_some() => {
+            Poll::Ready(Ok(admitted)) if late || self.line.canceller.abort_reason().is_some() => {
                 self.admitted = Some(admitted);
                 self.refuse(AbortReason::DeadlineExceeded.status());
             }
@@ -162,7 +153,7 @@ impl Answering {
         mut handler: BoxFuture<'static, Result<Response, Status>>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        let Poll::Ready(answered) = self.canceller.poll(cx, |cx| handler.as_mut().poll(cx)) else {
+        let Poll::Ready(answered) = self.line.canceller.poll(cx, |cx| handler.as_mut().poll(cx)) else {
             self.stage = Stage::Handler(handler);
             return Poll::Pending;
         };
@@ -182,17 +173,17 @@ impl Answering {
     fn answer(&mut self, response: Response) {
         let Response { headers, body } = response;
         if !headers.is_empty()
-            && let Err(status) = self.check(&headers)
+            && let Err(status) = self.line.check(&headers)
         {
             return self.fail(status);
         }
         match body.into_one() {
             Ok(message) => {
-                let sent = self.link.with(|connection| {
+                let sent = self.line.link.with(|connection| {
                     if !headers.is_empty() {
-                        connection.begin(self.call, &headers);
+                        connection.begin(self.line.call, &headers);
                     }
-                    connection.send(self.call, message, true)
+                    connection.send(self.line.call, message, true)
                 });
                 match sent {
                     Ok(()) => self.count(Outcome::Completed),
@@ -200,105 +191,32 @@ impl Answering {
                 }
             }
             Err(body) => {
-                let streaming = Streaming { headers, body, begun: false, held: None, stopped: false };
-                self.stage = Stage::Streaming(streaming);
+                self.stage = Stage::Streaming(Streaming::new(headers, body));
             }
         }
     }
 
-    fn poll_streaming(&mut self, mut streaming: Streaming, cx: &mut Context<'_>) -> Poll<()> {
-        let Poll::Ready(ended) = self.poll_items(&mut streaming, cx) else {
-            self.stage = Stage::Streaming(streaming);
-            return Poll::Pending;
-        };
-        discard(streaming);
+    fn end_stream(&mut self, ended: Result<Option<Headers>, Status>) {
         match ended {
             Ok(trailers) => {
                 let ending = Ending { trailers, ..Ending::orderly() };
-                self.link.with(|connection| connection.finish(self.call, ending));
+                self.line.link.with(|connection| connection.finish(self.line.call, ending));
                 self.count(Outcome::Completed);
             }
             Err(status) => self.fail(status),
         }
-        Poll::Ready(())
-    }
-
-    fn poll_items(&mut self, streaming: &mut Streaming, cx: &mut Context<'_>) -> Poll<Result<Option<Headers>, Status>> {
-        if !streaming.stopped && self.canceller.is_stopped() {
-            streaming.stopped = true;
-            contain_panic(|| streaming.body.stop())?;
-        }
-        for _ in 0..ITEMS_A_TURN {
-            if streaming.held.is_some() {
-                ready!(self.poll_held(streaming, cx))?;
-            }
-            let Poll::Ready(item) = self.canceller.poll(cx, |cx| streaming.body.poll_message(cx)) else {
-                self.begin(streaming);
-                return Poll::Pending;
-            };
-            match item? {
-                Some(Ok(message)) => streaming.held = Some(message),
-                Some(Err(error)) => return Poll::Ready(Err(error.into())),
-                None => return Poll::Ready(self.trailers(streaming)),
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    /// Sends the message that waits. An abort reaches a handler that is blocked here as well.
-    fn poll_held(&mut self, streaming: &mut Streaming, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        if !streaming.headers.is_empty() {
-            self.begin(streaming);
-        }
-        let sent = self.link.with(|connection| poll_send(connection, self.call, &mut streaming.held, cx));
-        match sent {
-            Poll::Ready(Ok(())) => {
-                streaming.begun = true;
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error.status())),
-            Poll::Pending => self.canceller.poll(cx, |_| Poll::Pending),
-        }
-    }
-
-    /// Tells the caller that the answer has begun, with its headers, while the first message takes its time.
-    fn begin(&self, streaming: &mut Streaming) {
-        if !std::mem::replace(&mut streaming.begun, true) {
-            self.link.with(|connection| connection.begin(self.call, &streaming.headers));
-        }
-    }
-
-    fn trailers(&self, streaming: &mut Streaming) -> Result<Option<Headers>, Status> {
-        if !streaming.headers.is_empty() {
-            self.begin(streaming);
-        }
-        let trailers = contain_panic(|| streaming.body.trailers())?.filter(|trailers| !trailers.is_empty());
-        if let Some(trailers) = &trailers {
-            self.check(trailers)?;
-        }
-        Ok(trailers)
-    }
-
-    /// What a handler answers with must pass the same checks as what a caller sends.
-    fn check(&self, headers: &Headers) -> Result<(), Status> {
-        let limits = self.link.peek(|connection| connection.settings.headers);
-        check_headers(headers, limits).map_err(|error| {
-            let code = if error.is_limit() { Code::HEADERS_TOO_LARGE } else { Code::INTERNAL };
-            Status::new(code, format!("the handler's answer: {error}"))
-        })
     }
 
     /// No handler was started.
     fn refuse(&mut self, status: Status) {
         let ending = Ending { status: Some(status), trailers: None, not_executed: true };
-        self.link.with(|connection| connection.finish(self.call, ending));
+        self.line.link.with(|connection| connection.finish(self.line.call, ending));
         self.count(Outcome::Cancelled);
     }
 
     fn fail(&mut self, status: Status) {
-        let outcome = self.canceller.abort_reason().map_or_else(|| Outcome::of(&status), |_| Outcome::Cancelled);
-        self.link.with(|connection| connection.finish(self.call, Ending::failed(status)));
+        let outcome = self.line.canceller.abort_reason().map_or_else(|| Outcome::of(&status), |_| Outcome::Cancelled);
+        self.line.link.with(|connection| connection.finish(self.line.call, Ending::failed(status)));
         self.count(outcome);
     }
 
@@ -328,7 +246,7 @@ impl Drop for Answering {
     fn drop(&mut self) {
         if !matches!(self.stage, Stage::Done) {
             let status = Status::unavailable("the server shut down before the handler finished");
-            self.link.with(|connection| connection.finish(self.call, Ending::failed(status)));
+            self.line.link.with(|connection| connection.finish(self.line.call, Ending::failed(status)));
         }
     }
 }

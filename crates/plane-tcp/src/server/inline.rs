@@ -11,6 +11,7 @@ use crate::driver::Start;
 use crate::link::Link;
 use crate::proto::{Ending, Opened};
 use crate::server::answering::{Answering, Stage, discard, request};
+use crate::server::streaming::Line;
 
 /// Polls each handler once in the connection's own task, so that an answer that is ready leaves with its neighbours
 /// and costs no task. One that is pending, or has been slow before, runs in a task of its own.
@@ -19,7 +20,7 @@ pub(crate) struct Handlers {
     accept_notice: Duration,
     /// Answers of one message, from handlers that were ready at once, and the calls that they end.
     answers: Vec<(u64, Bytes)>,
-    answered: Vec<(Admitted, Outcome)>,
+    answered: Vec<Admitted>,
     /// Whose handlers were polled, each once, and how many were.
     paces: Vec<Pace>,
     polled: u32,
@@ -59,27 +60,31 @@ impl Handlers {
     fn poll_once(&mut self, link: &Arc<Link>, opened: Opened, cx: &mut Context<'_>) -> Option<Answering> {
         let Opened { call, admitted, headers, only, context } = opened;
         let request = request(link, call, headers, only, &context);
-        let started = contain_panic(|| admitted.handler().call(request, context)).map(|mut running| {
-            let polled = contain_panic(|| running.as_mut().poll(cx));
-            (running, polled)
+        let mut running = None;
+        let mut polled = Poll::Pending;
+        // What is made goes where it is needed, and not through the results of what makes it. The future stays outside: its
+        // destructor may panic as well.
+        let contained = contain_panic(|| {
+            let running = running.insert(admitted.handler().call(request, context));
+            polled = running.as_mut().poll(cx);
         });
-        let (stage, answer) = match started {
-            Ok((running, Ok(Poll::Pending))) => (Stage::Handler(running), None),
-            Ok((running, Ok(Poll::Ready(answer)))) => {
+        let answer = match (contained, polled) {
+            (Err(status), _) => Some(Err(status)),
+            (Ok(()), Poll::Ready(answer)) => Some(answer),
+            (Ok(()), Poll::Pending) => None,
+        };
+        let stage = match running {
+            Some(running) if answer.is_none() => Stage::Handler(running),
+            running => {
                 discard(running);
-                (Stage::Done, Some(answer))
+                Stage::Done
             }
-            Ok((running, Err(status))) => {
-                discard(running);
-                (Stage::Done, Some(Err(status)))
-            }
-            Err(status) => (Stage::Done, Some(Err(status))),
         };
         let answer = match answer {
             Some(Ok(Response { headers, body })) if headers.is_empty() => match body.into_one() {
                 Ok(message) => {
                     self.answers.push((call, message));
-                    self.answered.push((admitted, Outcome::Completed));
+                    self.answered.push(admitted);
                     return None;
                 }
                 Err(body) => Some(Ok(Response { headers, body })),
@@ -93,8 +98,8 @@ impl Handlers {
         };
         let accept_notice = self.accept_notice;
         let admitted = Some(admitted);
-        let mut answering =
-            Answering { link: link.clone(), call, canceller, accept_notice, pace: None, admitted, stage };
+        let line = Line { link: link.clone(), call, canceller };
+        let mut answering = Answering { line, accept_notice, pace: None, admitted, stage };
         if let Some(answer) = answer {
             answering.conclude(answer);
             if answering.poll_stage(cx).is_ready() {
@@ -111,12 +116,17 @@ impl Handlers {
             return;
         }
         link.with(|connection| {
-            for ((call, message), (_, outcome)) in answers.drain(..).zip(&mut *answered) {
-                if let Err(error) = connection.send(call, message, true) {
-                    let status = error.status();
-                    *outcome = Outcome::of(&status);
-                    connection.finish(call, Ending::failed(status));
-                }
+            for ((call, message), admitted) in answers.drain(..).zip(&mut *answered) {
+                let outcome = match connection.send(call, message, true) {
+                    Ok(()) => Outcome::Completed,
+                    Err(error) => {
+                        let status = error.status();
+                        let outcome = Outcome::of(&status);
+                        connection.finish(call, Ending::failed(status));
+                        outcome
+                    }
+                };
+                admitted.conclude(outcome);
             }
         });
         Admitted::finish_all(answered);

@@ -4,6 +4,7 @@ mod accept;
 mod answering;
 mod inline;
 mod listener;
+mod streaming;
 
 use std::future::Future;
 use std::pin::Pin;

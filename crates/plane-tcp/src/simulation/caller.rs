@@ -1,12 +1,12 @@
 //! The caller of a simulated call, and the task that sends its request.
 
+use std::collections::VecDeque;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
 use plane_core::{Code, Delivery, EndpointId, Error, ErrorKind, Headers};
 
-use crate::call::poll_send;
 use crate::proto::{Begun, Connection, Ending, Next, OpenError, Opening, SendError};
 use crate::simulation::record::{Outcome, Record, assert_in_time};
 use crate::simulation::script::{CallerScript, Way, message};
@@ -34,6 +34,7 @@ pub(super) struct Caller {
     leaves_at: Option<Instant>,
     rests_until: Option<Instant>,
     received: usize,
+    ahead: VecDeque<Bytes>,
     stopped: bool,
 }
 
@@ -53,6 +54,7 @@ impl Caller {
             leaves_at: script.leaves_at.map(|after| starts + after),
             rests_until: Some(starts),
             received: 0,
+            ahead: VecDeque::new(),
             stopped: false,
             stage: Stage::Opens,
             nonce,
@@ -200,7 +202,7 @@ impl Caller {
             self.stopped = true;
             connection.stop(id);
         }
-        match connection.poll_next(id, cx) {
+        match connection.poll_more(id, &mut self.ahead, cx) {
             Poll::Pending => {
                 assert_in_time(self.nonce, now, self.deadline, "its deadline", record);
                 Poll::Pending
@@ -292,7 +294,7 @@ impl Upload {
             if self.held.is_none() {
                 self.held = Some(message(self.nonce, Way::Request, self.sent, length));
             }
-            match poll_send(connection, self.call, &mut self.held, cx) {
+            match connection.poll_send(self.call, &mut self.held, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => {
                     record.of(self.nonce).requested.push(length);

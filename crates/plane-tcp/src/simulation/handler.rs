@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use plane_core::{AbortReason, Admitted, BoxFuture, Canceller, Code, Headers, Outcome, Status};
 
-use crate::call::poll_send;
 use crate::proto::{Connection, Ending, Next, Opened};
 use crate::simulation::caller::{NONCE, headers};
 use crate::simulation::record::{Answered, OWN_CODES, Record};
@@ -254,7 +253,7 @@ impl Handler {
                 if self.held.is_none() {
                     self.held = Some(message(self.nonce, Way::Answer, sent, length));
                 }
-                match poll_send(connection, self.call, &mut self.held, cx) {
+                match connection.poll_send(self.call, &mut self.held, cx) {
                     Poll::Pending => {
                         self.begin(connection);
                         return self.wait(cx);

@@ -223,7 +223,10 @@ fn an_aborted_answer_does_not_begin() {
     pair.listener.abort_all(AbortReason::Cancelled);
     pair.listener.begin(call, &Headers::new());
     assert_eq!(pair.listener.send(call, bytes(1), false), Err(SendError::Closed));
-    assert!(matches!(pair.listener.poll_ready(call, &Context::from_waker(Waker::noop())), Poll::Ready(Err(_))));
+    assert!(matches!(
+        pair.listener.poll_send(call, &mut None, &Context::from_waker(Waker::noop())),
+        Poll::Ready(Err(_))
+    ));
     assert_eq!(frames(&mut pair.listener), []);
     pair.listener.finish(call, Ending { not_executed: true, ..Ending::orderly() });
     pair.reply();

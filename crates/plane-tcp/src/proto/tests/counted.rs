@@ -147,16 +147,15 @@ fn streamed_item() {
     let call = pair.open(Some(bytes(128)));
     there.pass(pair.now, &mut pair.dialler, &mut pair.listener);
     let item = bytes(64);
+    let mut ahead = VecDeque::new();
     for _ in 0..rounds() {
         for _ in 0..TOGETHER {
             pair.listener.send(call, item.clone(), false).expect("there is credit");
         }
         back.pass(pair.now, &mut pair.listener, &mut pair.dialler);
         for _ in 0..TOGETHER {
-            let Poll::Ready(Next::Message(read)) = pair.dialler.poll_next(call, &Context::from_waker(Waker::noop()))
-            else {
-                panic!("it came")
-            };
+            let next = pair.dialler.poll_more(call, &mut ahead, &Context::from_waker(Waker::noop()));
+            let Poll::Ready(Next::Message(read)) = next else { panic!("it came") };
             assert_eq!(read.len(), 64);
         }
         there.pass(pair.now, &mut pair.dialler, &mut pair.listener);

@@ -26,7 +26,8 @@ fn an_answer_must_have_as_many_messages_as_its_end_says() {
             pair.hear(&message(call, Flags::NONE, 1)).expect("within the window");
         }
         pair.hear(&orderly(call, count, &trailers())).expect("it ends the call alone");
-        let mut next = || pair.dialler.poll_next(call, &Context::from_waker(Waker::noop()));
+        let mut ahead = VecDeque::new();
+        let mut next = || pair.dialler.poll_more(call, &mut ahead, &Context::from_waker(Waker::noop()));
         for _ in 0..came {
             assert!(matches!(next(), Poll::Ready(Next::Message(_))));
         }

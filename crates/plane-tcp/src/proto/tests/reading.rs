@@ -22,7 +22,8 @@ fn an_error_comes_after_the_messages_before_it() {
         if messages > 0 {
             assert!(matches!(begun, Poll::Ready(Ok((_, Begun::Stream)))), "{begun:?}");
         }
-        let mut next = || pair.dialler.poll_next(call, &Context::from_waker(Waker::noop()));
+        let mut ahead = VecDeque::new();
+        let mut next = || pair.dialler.poll_more(call, &mut ahead, &Context::from_waker(Waker::noop()));
         for _ in 0..messages {
             assert!(matches!(next(), Poll::Ready(Next::Message(_))));
         }
