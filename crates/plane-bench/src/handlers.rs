@@ -1,9 +1,12 @@
 //! What the serving side answers.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use futures_util::stream;
+use futures_util::{Stream, StreamExt, stream};
+use pin_project_lite::pin_project;
 use plane_core::{
     Body, Context, EndpointId, Error, Handler, InstanceId, InvalidName, Registration, Request, RequestPlaneServer,
     Response, Status, handler_fn,
@@ -47,6 +50,42 @@ pub fn items_asked(mut message: Bytes) -> Result<(u32, Bytes), Status> {
     Ok((items, vec![b'x'; bytes as usize].into()))
 }
 
+/// So many of these items, with a yield before each.
+pub fn paced_items(items: u32, item: Bytes) -> impl Stream<Item = Bytes> + Send {
+    Paced { left: items, item, give_way: tokio::task::yield_now, turn: None }
+}
+
+pin_project! {
+    /// By hand, because adapters of streams would be a part of what is measured.
+    struct Paced<F, T> {
+        left: u32,
+        item: Bytes,
+        give_way: F,
+        #[pin]
+        turn: Option<T>,
+    }
+}
+
+impl<F: FnMut() -> T, T: Future<Output = ()>> Stream for Paced<F, T> {
+    type Item = Bytes;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Bytes>> {
+        let mut this = self.project();
+        if *this.left == 0 {
+            return Poll::Ready(None);
+        }
+        if this.turn.is_none() {
+            this.turn.set(Some((this.give_way)()));
+        }
+        if let Some(turn) = this.turn.as_mut().as_pin_mut() {
+            ready!(turn.poll(cx));
+        }
+        this.turn.set(None);
+        *this.left -= 1;
+        Poll::Ready(Some(this.item.clone()))
+    }
+}
+
 fn echo() -> impl Handler {
     handler_fn(|request: Request, _: Context| async move { Ok(Response::new(request.body)) })
 }
@@ -61,15 +100,7 @@ fn ready() -> impl Handler {
 fn paced() -> impl Handler {
     handler_fn(|request: Request, _: Context| async move {
         let (items, item) = items_of(request).await?;
-        let next = move |left: u32| {
-            let item = item.clone();
-            async move {
-                let left = left.checked_sub(1)?;
-                tokio::task::yield_now().await;
-                Some((Ok::<_, Error>(item), left))
-            }
-        };
-        Ok(Response::new(Body::stream(stream::unfold(items, next))))
+        Ok(Response::new(Body::stream(paced_items(items, item).map(Ok::<_, Error>))))
     })
 }
 

@@ -16,7 +16,7 @@ mod cell;
 pub use cell::{CELLS, Cell, NATS_CELLS, Pace, Shape};
 
 mod handlers;
-pub use handlers::{ECHO, PACED, READY, Served, items_asked, serve_all};
+pub use handlers::{ECHO, PACED, READY, Served, items_asked, paced_items, serve_all};
 
 mod sample;
 pub use sample::{Ended, Recorder, Sample, Way};

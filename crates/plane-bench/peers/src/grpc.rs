@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use anyhow::Result;
 use bytes::{Buf, BufMut, Bytes};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use http::uri::PathAndQuery;
-use plane_bench::{Caller, DriveError, Ended, Exchange, Pace, Shape, Way, items_asked};
+use plane_bench::{Caller, DriveError, Ended, Exchange, Pace, Shape, Way, items_asked, paced_items};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
@@ -98,14 +98,7 @@ impl ServerStreamingService<Bytes> for Streams {
             let (items, item) = asked.map_err(|status| Status::invalid_argument(status.to_string()))?;
             let items: Items = match pace {
                 Pace::Ready => Box::pin(stream::iter((0..items).map(move |_| Ok(item.clone())))),
-                Pace::Yielding => Box::pin(stream::unfold(items, move |left| {
-                    let item = item.clone();
-                    async move {
-                        let left = left.checked_sub(1)?;
-                        tokio::task::yield_now().await;
-                        Some((Ok(item), left))
-                    }
-                })),
+                Pace::Yielding => Box::pin(paced_items(items, item).map(Ok)),
             };
             Ok(Response::new(items))
         })
