@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use plane_core::frame::Decoder;
 use plane_core::{ErrorKind, Refusal};
+use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep_until};
 use tokio_util::io::poll_read_buf;
 
@@ -18,6 +19,7 @@ use crate::linger::LINGER;
 use crate::link::{Flushed, Link};
 use crate::proto::{Opened, Stall};
 use crate::socket::ReadHalf;
+use crate::watch::Watch;
 
 /// Rounds of reading and writing before other tasks of the thread have their turn.
 const ROUNDS: usize = 16;
@@ -26,11 +28,21 @@ const ROUNDS: usize = 16;
 /// last are still on their way.
 const ENOUGH: usize = 256 * 1024;
 
+/// Bytes that one look takes. What is about a lone call is mostly less.
+const LOOK: usize = 4 * 1024;
+
+/// Looks that find something before other tasks of the thread have their turn.
+const LOOKS: usize = 4;
+
 /// Bytes that are dropped at a time while a connection ends.
 const LINGER_READ: usize = 16 * 1024;
 
 /// Starts the handlers of the calls that one read brought.
 pub(crate) trait Start: Unpin {
+    /// Whether this side has handlers. What calls brought is mostly done with once it was started, so that what comes next may
+    /// be looked for; what answers brought is for callers that are to run first.
+    const SERVES: bool;
+
     fn start(&mut self, link: &Arc<Link>, opened: &mut Vec<Opened>, cx: &mut Context<'_>);
 
     /// No calls have come for a while: it holds no more than it must.
@@ -42,6 +54,8 @@ pub(crate) trait Start: Unpin {
 pub(crate) struct NoHandlers;
 
 impl Start for NoHandlers {
+    const SERVES: bool = false;
+
     fn start(&mut self, _: &Arc<Link>, opened: &mut Vec<Opened>, _: &mut Context<'_>) {
         opened.clear();
     }
@@ -57,6 +71,7 @@ pub(crate) struct LinkDriver<S> {
     opened: Vec<Opened>,
     timer: Pin<Box<Sleep>>,
     armed: Instant,
+    watch: Watch,
     /// Others were given the chance to stage more before this writes.
     yielded: bool,
     /// When nothing more came from the other side although answers may still go there.
@@ -81,7 +96,7 @@ fn now() -> Instant {
 }
 
 impl<S: Start> LinkDriver<S> {
-    pub(crate) fn new(link: Arc<Link>, socket: ReadHalf, decoder: Decoder, start: S) -> Self {
+    pub(crate) fn new(link: Arc<Link>, socket: ReadHalf, decoder: Decoder, start: S, watch: Watch) -> Self {
         let (armed, abuse) = link.with(|connection| (connection.arm_timer(), connection.settings.abuse));
         Self {
             link,
@@ -91,6 +106,7 @@ impl<S: Start> LinkDriver<S> {
             opened: Vec::new(),
             timer: Box::pin(sleep_until(armed.into())),
             armed,
+            watch,
             yielded: false,
             half_closed: None,
             frame: Stall::new(abuse.frame_timeout),
@@ -112,6 +128,7 @@ impl<S: Start> LinkDriver<S> {
         }
         self.poll_timer(cx)?;
         let mut taken = 0;
+        let mut looks = 0;
         for _ in 0..ROUNDS {
             let read = match self.poll_read(cx) {
                 Err(failure) => return Poll::Ready(Err(self.unwritable.take().unwrap_or(failure))),
@@ -128,8 +145,7 @@ impl<S: Start> LinkDriver<S> {
             // Woken by the first of several senders: the others are about to stage their bytes too. Without this a
             // batch is one frame.
             if others && read.is_pending() && !std::mem::replace(&mut self.yielded, true) {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                return self.give_way(cx);
             }
             self.yielded = false;
             let written = if self.unwritable.is_some() {
@@ -140,15 +156,80 @@ impl<S: Start> LinkDriver<S> {
             if self.link.peek(|connection| connection.is_finished()) && written.is_ready() {
                 return Poll::Ready(Ok(()));
             }
-            if read.is_pending() && self.link.driver_waits(written.is_pending()) {
-                return self.rest(cx);
+            let eager = self.watch.is_promising();
+            if read.is_pending() && self.link.driver_waits(written.is_pending(), eager) {
+                self.watch.note_wait(now());
+                // A dialler that has just read has woken those who are to run now.
+                let looks_now = eager && written.is_ready() && (taken == 0 || S::SERVES);
+                if !(looks_now && self.look(cx)?) {
+                    return self.rest(cx);
+                }
+                looks += 1;
+                if looks < LOOKS {
+                    continue;
+                }
             }
-            if taken >= ENOUGH {
+            if taken >= ENOUGH || looks >= LOOKS {
                 break;
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Lets others stage what they have before this writes.
+    fn give_way(&self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        if S::SERVES {
+            // Handlers that give way themselves, for example before each item, come back together, after the runtime has
+            // looked for what else there is. So does this, and finds what all of them have.
+            let _ = pin!(yield_now()).poll(cx);
+        } else {
+            // Callers that were answered together are in the queue already: this goes behind them.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Looks for what comes next, and handles it if it comes soon. Callers and handlers write and wake this task meanwhile
+    /// as if it slept.
+    fn look(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+        if self.half_closed.is_some() || !self.socket.can_look() || self.link.driver_is_wanted() {
+            return Ok(false);
+        }
+        let mut buffer = [0; LOOK];
+        let began = now();
+        let mut before = began;
+        let mut read = 0;
+        loop {
+            match self.socket.read_now(&mut buffer) {
+                // The end of what comes is the runtime's to find.
+                Ok(0) => break,
+                Ok(bytes) => {
+                    self.decoder.extend(&buffer[..bytes]);
+                    read += bytes;
+                    if bytes == LOOK && read < ENOUGH {
+                        continue;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // What came before it is handled first; then the runtime finds the end.
+                Err(error) if read == 0 => return Err(self.lost(&error)),
+                Err(_) => {}
+            }
+            let now = now();
+            if !self.watch.goes_on(began, before, now, read > 0) || self.link.driver_is_wanted() {
+                break;
+            }
+            before = now;
+            // The other side may need this core to answer.
+            std::thread::yield_now();
+        }
+        if read == 0 {
+            return Ok(false);
+        }
+        self.link.driver_runs(cx.waker());
+        self.handle_frames(cx)?;
+        Ok(true)
     }
 
     /// Before it waits: arms the timer for what is due earlier than it was armed for.
@@ -224,6 +305,7 @@ impl<S: Start> LinkDriver<S> {
     fn handle_frames(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         let now = now();
         let mut whole = false;
+        let mut brought = 0;
         while let Some(frames) = self.decoder.frames()? {
             whole = true;
             let opened = &mut self.opened;
@@ -233,9 +315,12 @@ impl<S: Start> LinkDriver<S> {
                 handled
             })?;
             if !self.opened.is_empty() {
+                brought += self.opened.len();
                 self.start.start(&self.link, &mut self.opened, cx);
             }
         }
+        let lone = brought <= 1 && self.link.peek(|connection| connection.in_flight <= 1);
+        self.watch.note_read(now, lone, Arc::as_ptr(&self.link).addr());
         let unfinished = self.decoder.partial() > 0;
         if whole || !unfinished {
             self.frame.note_progress();
@@ -368,3 +453,6 @@ impl<S> Drop for LinkDriver<S> {
         self.link.end();
     }
 }
+
+#[cfg(test)]
+mod tests;

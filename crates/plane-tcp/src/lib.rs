@@ -17,6 +17,7 @@
 //! - `hello`: the first bytes of a connection.
 //! - `counts`: what a client has done so far.
 //! - `link`: one connection at run time, shared by callers, handlers and its driver.
+//! - `watch`: whether that task looks for what comes next before it sleeps.
 //! - `driver`: the task that reads, writes and keeps time for it.
 //! - `call`: one call on a link, from either side.
 //! - `client`: the pool and [`TcpClient`].
@@ -47,6 +48,8 @@ mod hello;
 mod counts;
 
 mod link;
+
+mod watch;
 
 mod driver;
 

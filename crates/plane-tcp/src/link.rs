@@ -33,6 +33,8 @@ pub(crate) struct Link {
 struct State {
     connection: Connection,
     driver: Driver,
+    /// When it was woken by a caller, until it has run and others had the chance to add to what it writes.
+    woken_at: Option<Instant>,
     waker: Option<Waker>,
 }
 
@@ -41,6 +43,8 @@ struct State {
 enum Driver {
     /// It waits and must be woken.
     Idle,
+    /// The same, and it looks for the answer to a lone call if it is woken for it.
+    Eager,
     /// It was woken by somebody who staged something, and has not run since.
     Woken,
     /// It runs and looks for staged bytes before it waits again.
@@ -49,8 +53,8 @@ enum Driver {
     Blocked,
 }
 
-/// A list of so many tasks to wake is kept; an idle connection is to hold little.
-const FEW: usize = 16;
+/// A list of so many tasks to wake is kept, until the connection has rested.
+const KEPT: usize = 256;
 
 /// What the connections to one address share: callers that wait for room on any of them, and what became of all.
 #[derive(Debug, Default)]
@@ -83,7 +87,7 @@ pub(crate) enum Flushed {
 impl Link {
     pub(crate) fn new(connection: Connection, socket: WriteHalf, room: Arc<Room>) -> Arc<Self> {
         // The driver is about to be spawned, so it need not be woken.
-        let state = State { connection, driver: Driver::Running, waker: None };
+        let state = State { connection, driver: Driver::Running, woken_at: None, waker: None };
         Arc::new(Self {
             state: Mutex::new(state),
             batch: Mutex::default(),
@@ -126,16 +130,33 @@ impl Link {
 
     /// The same for a caller that then writes in place if its call is alone: on an idle connection that is
     /// quicker than waking the driver, unless the call is due before the driver's timer fires.
-    pub(crate) fn with_write<T>(&self, change: impl FnOnce(&mut Connection) -> T) -> T {
+    ///
+    /// It is told the time: what is known of it, what the first of those has read whose bytes the driver is about to write
+    /// with these, or what the clock says.
+    pub(crate) fn with_write<T>(
+        &self,
+        known: Option<Instant>,
+        change: impl FnOnce(&mut Connection, Instant) -> T,
+    ) -> T {
         let mut state = self.state.lock();
-        let result = change(&mut state.connection);
-        let alone = state.driver == Driver::Idle && state.connection.in_flight == 1 && state.connection.is_alone();
+        let read_by_the_first = state.woken_at;
+        let now = known.or(read_by_the_first).unwrap_or_else(|| tokio::time::Instant::now().into_std());
+        let result = change(&mut state.connection, now);
+        let waits = matches!(state.driver, Driver::Idle | Driver::Eager);
+        let alone = waits && state.connection.in_flight == 1 && state.connection.is_alone();
+        let eager = alone && state.driver == Driver::Eager;
         if !alone || state.connection.needs_timer() {
             state.wake_driver();
+            if state.driver == Driver::Woken {
+                state.woken_at = read_by_the_first.or(Some(now));
+            }
         }
         self.release(state);
         if alone {
             self.flush_or_wake();
+        }
+        if eager {
+            self.state.lock().force_wake();
         }
         result
     }
@@ -153,8 +174,8 @@ impl Link {
         if roomy {
             self.room.offer();
         }
-        // A list for a few is used again, so that a lone call takes no memory for it.
-        if wake.capacity() <= FEW
+        // The list is used again, so that what comes next takes no memory for it.
+        if wake.capacity() <= KEPT
             && let Some(mut state) = self.state.try_lock()
             && state.connection.wake.capacity() == 0
         {
@@ -224,17 +245,32 @@ impl Link {
             None => state.waker = Some(waker.clone()),
         }
         let woken = std::mem::replace(&mut state.driver, Driver::Running) == Driver::Woken;
+        if !woken {
+            state.woken_at = None;
+        }
         woken && !state.connection.is_alone()
     }
 
-    /// The driver waits from now on, unless something was staged meanwhile that it can write.
-    pub(crate) fn driver_waits(&self, blocked: bool) -> bool {
+    /// The driver waits from now on, unless something was staged meanwhile that it can write. `eager` says that it wants to
+    /// look for the answer to a lone call.
+    pub(crate) fn driver_waits(&self, blocked: bool, eager: bool) -> bool {
         let mut state = self.state.lock();
         let waits = blocked || !state.connection.wants_to_write();
         if waits {
-            state.driver = if blocked { Driver::Blocked } else { Driver::Idle };
+            state.woken_at = None;
+            state.driver = match (blocked, eager) {
+                (true, _) => Driver::Blocked,
+                (false, true) => Driver::Eager,
+                (false, false) => Driver::Idle,
+            };
         }
         waits
+    }
+
+    /// Whether the driver, which looks for what comes, was woken meanwhile or has nothing to look for.
+    pub(crate) fn driver_is_wanted(&self) -> bool {
+        let state = self.state.lock();
+        !matches!(state.driver, Driver::Idle | Driver::Eager) || !state.connection.is_lone()
     }
 }
 
@@ -259,12 +295,13 @@ pub(crate) async fn close_links(links: &[Arc<Link>], deadline: Instant, why: &'s
 impl State {
     fn wake_driver(&mut self) {
         let wake = match self.driver {
-            Driver::Idle => self.connection.wants_to_write() || self.connection.needs_timer(),
+            Driver::Idle | Driver::Eager => self.connection.wants_to_write() || self.connection.needs_timer(),
             Driver::Blocked => self.connection.needs_timer(),
             Driver::Woken | Driver::Running => false,
         };
         if wake {
             self.driver = Driver::Woken;
+            self.woken_at = None;
             self.force_wake();
         }
     }

@@ -172,14 +172,38 @@ impl AsyncRead for ReadHalf {
     }
 }
 
+impl ReadHalf {
+    /// Reads what is there, whatever the runtime knows of it. What is behind TLS is not looked at like this.
+    pub(crate) fn read_now(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let socket = match self {
+            Self::Tcp(stream) => SockRef::from(stream.as_ref()),
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => return Err(io::ErrorKind::WouldBlock.into()),
+            Self::Unix(stream) => SockRef::from(stream.as_ref()),
+        };
+        io::Read::read(&mut &*socket, buffer)
+    }
+
+    /// Whether [`read_now`](Self::read_now) can find something.
+    pub(crate) fn can_look(&self) -> bool {
+        match self {
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => false,
+            _ => true,
+        }
+    }
+}
+
 impl WriteHalf {
     /// Writes what the socket takes now.
     pub(crate) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_write_vectored(slices),
+        match (self, slices) {
+            // A system looks at one piece of memory with less ado than at a list of one.
+            (Self::Tcp(stream), [only]) => stream.try_write(only),
+            (Self::Tcp(stream), _) => stream.try_write_vectored(slices),
             #[cfg(feature = "tls")]
-            Self::Tls(session) => session.try_write_vectored(slices),
-            Self::Unix(stream) => stream.try_write_vectored(slices),
+            (Self::Tls(session), _) => session.try_write_vectored(slices),
+            (Self::Unix(stream), _) => stream.try_write_vectored(slices),
         }
     }
 

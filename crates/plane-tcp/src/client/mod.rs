@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 use plane_core::{
@@ -22,6 +22,7 @@ use crate::config::ClientConfig;
 use crate::counts::{Counted, Counts};
 use crate::link::{Link, close_links};
 use crate::proto::{OpenError, Opening};
+use crate::watch::Company;
 
 /// Dials in progress at once, over all addresses.
 const MAX_DIALS: usize = 64;
@@ -53,62 +54,72 @@ impl TcpClient {
             config: config.clone(),
             counts: counts.clone(),
             refusals: Refusals::default(),
+            company: Company::default(),
         };
         Self { config, pools: RwLock::default(), dials: Arc::new(dials), counts, closed: AtomicBool::new(false) }
     }
 
-    /// One future without further ones inside: what it holds is moved once, when it is boxed.
-    async fn call_counted(&self, address: &Address, mut request: Request) -> Result<Response, Error> {
-        let mut counted = Counted::start(&self.counts);
-        let mut now_is = now();
-        let accept_by = now_is + self.config.request_timeout;
-        let give_up = request.deadline.map_or(accept_by, |deadline| deadline.min(accept_by));
-        self.check(address, &request, give_up <= now_is).map_err(|error| counted.fail(error))?;
-        // Whether a connection has room shows when the call is opened: only if it has none all are looked at.
-        let mut first = self.pools.read().get(address).and_then(|pool| pool.first());
-        let mut stream = take_stream(&mut request.body);
-        let mut tries = if stream.is_none() { MAX_TRIES } else { 1 };
-        loop {
-            let (link, id) = loop {
-                let link = match first.take() {
-                    Some(link) => link,
-                    None => {
-                        let pool = self.pool(address);
-                        match pool.with_room() {
-                            Some(link) => link,
-                            // Boxed, so that a call that finds room at once does not carry what waiting takes.
-                            None => {
-                                let waited = Box::pin(pool.wait_for_room(&self.dials, give_up)).await;
-                                now_is = now();
-                                waited.map_err(|error| counted.fail(error))?
+    /// One future without further ones inside, and a block, which uses the request where it is: what it holds is moved once,
+    /// when it is boxed.
+    #[expect(clippy::manual_async_fn, reason = "an async fn moves its request once more")]
+    fn call_counted<'a>(
+        &'a self,
+        address: &'a Address,
+        mut request: Request,
+    ) -> impl Future<Output = Result<Response, Error>> + Send + 'a {
+        async move {
+            let request = &mut request;
+            let mut counted = Counted::start(&self.counts);
+            let mut times = Times::of(request.deadline, self.config.request_timeout);
+            self.check(address, request, times.is_late()).map_err(|error| counted.fail(error))?;
+            // Whether a connection has room shows when the call is opened: only if it has none all are looked at.
+            let mut first = self.pools.read().get(address).and_then(|pool| pool.first());
+            let mut stream = take_stream(&mut request.body);
+            let mut tries = if stream.is_none() { MAX_TRIES } else { 1 };
+            loop {
+                let (link, id) = loop {
+                    let link = match first.take() {
+                        Some(link) => link,
+                        None => {
+                            let pool = self.pool(address);
+                            match pool.with_room() {
+                                Some(link) => link,
+                                // Boxed, so that a call that finds room at once does not carry what waiting takes.
+                                None => {
+                                    let give_up = times.give_up();
+                                    let waited = Box::pin(pool.wait_for_room(&self.dials, give_up)).await;
+                                    times.now = Some(now());
+                                    waited.map_err(|error| counted.fail(error))?
+                                }
                             }
                         }
+                    };
+                    let caller = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+                    let opened = open(&link, request, &mut times, caller).map_err(|error| counted.fail(error))?;
+                    if let Some(id) = opened {
+                        break (link, id);
                     }
                 };
-                let caller = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
-                let opened = open(&link, &request, now_is, accept_by, caller).map_err(|error| counted.fail(error))?;
-                if let Some(id) = opened {
-                    break (link, id);
+                tries -= 1;
+                let mut handle = CallHandle::new(link, id, counted);
+                if stream.is_some() || request.body.is_empty() {
+                    handle.send_rest(stream.take());
                 }
-            };
-            tries -= 1;
-            let mut handle = CallHandle::new(link, id, counted);
-            if stream.is_some() || request.body.is_empty() {
-                handle.send_rest(stream.take());
-            }
-            // Whoever opens a call is woken when there is something to see.
-            let mut opened = true;
-            let look =
-                |cx: &mut Context<'_>| if std::mem::take(&mut opened) { Poll::Pending } else { handle.poll_begin(cx) };
-            let begun = poll_fn(look).await;
-            match begun {
-                Ok(begun) => return Ok(handle.into_response(begun)),
-                Err(error) => {
-                    handle.leave();
-                    counted = Counted::go_on(&self.counts);
-                    now_is = now();
-                    if tries == 0 || !is_about_the_connection(&error) || now_is >= give_up {
-                        return Err(counted.fail(error));
+                // Whoever opens a call is woken when there is something to see.
+                let mut opened = true;
+                let look = |cx: &mut Context<'_>| {
+                    if std::mem::take(&mut opened) { Poll::Pending } else { handle.poll_begin(cx) }
+                };
+                let begun = poll_fn(look).await;
+                match begun {
+                    Ok(begun) => return Ok(handle.into_response(begun)),
+                    Err(error) => {
+                        handle.leave();
+                        counted = Counted::go_on(&self.counts);
+                        times.now = Some(now());
+                        if tries == 0 || !is_about_the_connection(&error) || times.is_late() {
+                            return Err(counted.fail(error));
+                        }
                     }
                 }
             }
@@ -161,17 +172,21 @@ impl TcpClient {
 
 /// Opens the call, unless the connection has no room for it, which is nobody's fault. The caller is woken when its answer
 /// begins.
-fn open(link: &Link, request: &Request, now: Instant, accept_by: Instant, caller: Waker) -> Result<Option<u64>, Error> {
-    let opening = Opening {
-        endpoint: &request.endpoint,
-        instance: request.instance,
-        headers: &request.headers,
-        deadline: request.deadline,
-        accept_by,
-        only: request.body.as_one(),
-        reader: Some(caller),
-    };
-    match link.with_write(|connection| connection.open(now, opening)) {
+fn open(link: &Link, request: &Request, times: &mut Times, caller: Waker) -> Result<Option<u64>, Error> {
+    let opened = link.with_write(times.now, |connection, now| {
+        times.now = Some(now);
+        let opening = Opening {
+            endpoint: &request.endpoint,
+            instance: request.instance,
+            headers: &request.headers,
+            deadline: request.deadline,
+            accept_by: times.accept_by(),
+            only: request.body.as_one(),
+            reader: Some(caller),
+        };
+        connection.open(now, opening)
+    });
+    match opened {
         Ok(id) => Ok(Some(id)),
         Err(OpenError::Full | OpenError::Closing) => Ok(None),
         Err(OpenError::HeadersTooLarge { limit }) => {
@@ -183,6 +198,39 @@ fn open(link: &Link, request: &Request, now: Instant, accept_by: Instant, caller
                 format!("the message is over the server's limit of {limit} bytes (its DYN_TCP_MAX_MESSAGE_SIZE)");
             Err(Error::new(ErrorKind::MessageTooLarge, Delivery::NotSent, what))
         }
+    }
+}
+
+/// Until when a call waits for what. The clock is read once that is asked for: of calls that go out together the first has
+/// read it for all.
+struct Times {
+    /// When it was read last for this call.
+    now: Option<Instant>,
+    accept_by: Option<Instant>,
+    deadline: Option<Instant>,
+    request_timeout: Duration,
+}
+
+impl Times {
+    fn of(deadline: Option<Instant>, request_timeout: Duration) -> Self {
+        Self { now: deadline.map(|_| now()), accept_by: None, deadline, request_timeout }
+    }
+
+    /// The server must have accepted the call by then, however often it is sent.
+    fn accept_by(&mut self) -> Instant {
+        let Self { now: known, request_timeout, .. } = *self;
+        *self.accept_by.get_or_insert_with(|| known.unwrap_or_else(now) + request_timeout)
+    }
+
+    /// Nothing more is tried then.
+    fn give_up(&mut self) -> Instant {
+        let accept_by = self.accept_by();
+        self.deadline.map_or(accept_by, |deadline| deadline.min(accept_by))
+    }
+
+    /// Whether that time has come, as far as is known.
+    fn is_late(&mut self) -> bool {
+        self.now.is_some_and(|now| self.give_up() <= now)
     }
 }
 

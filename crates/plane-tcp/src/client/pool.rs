@@ -21,6 +21,7 @@ use crate::socket::Socket;
 use crate::stranger::Speaker;
 #[cfg(feature = "tls")]
 use crate::tls::without_roots;
+use crate::watch::{Company, Watch};
 
 /// The first pause after a failed dial, and the longest; each is drawn between nothing and its bound.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -35,6 +36,8 @@ pub(crate) struct Dials {
     pub(crate) config: Arc<ClientConfig>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) refusals: Refusals,
+    /// Which of the connections has read last.
+    pub(crate) company: Company,
 }
 
 /// The connections to one address.
@@ -178,7 +181,8 @@ impl Pool {
                 let connection = Connection::new(side, settings, hello, peer, now());
                 let (read, write) = socket.split();
                 let link = Link::new(connection, write, self.room.clone());
-                let driver = LinkDriver::new(link.clone(), read, decoder, NoHandlers);
+                let watch = Watch::new(dials.config.connection.patience, dials.company.clone());
+                let driver = LinkDriver::new(link.clone(), read, decoder, NoHandlers, watch);
                 tokio::spawn(driver);
                 self.dialled(Ok(link));
             }

@@ -224,6 +224,15 @@ impl Connection {
         self.in_flight <= 1 && (self.woken <= 1 || self.outbox.staged() >= WORTH_A_WRITE)
     }
 
+    /// Whether what comes next can only be about one call: the answer to the one that is in progress, or the next one, while
+    /// none is.
+    pub(crate) fn is_lone(&self) -> bool {
+        match self.side {
+            Side::Dialler(_) => self.in_flight == 1,
+            Side::Listener(_) => self.in_flight == 0,
+        }
+    }
+
     /// Requests whose OPEN is staged and was not handed to the writer.
     pub(crate) fn queued(&self) -> u64 {
         // Ids go up by two from 1, and 0 stands for none: the first counts as well.

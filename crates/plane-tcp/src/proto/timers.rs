@@ -55,6 +55,7 @@ impl Connection {
         self.reassembly.rest();
         self.contexts.rest();
         self.calls.rest();
+        self.wake.shrink_to_fit();
         Ok(())
     }
 

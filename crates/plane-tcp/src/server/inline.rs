@@ -27,6 +27,8 @@ pub(crate) struct Handlers {
 }
 
 impl Start for Handlers {
+    const SERVES: bool = true;
+
     fn start(&mut self, link: &Arc<Link>, opened: &mut Vec<Opened>, cx: &mut Context<'_>) {
         let began = Instant::now();
         for opened in opened.drain(..) {

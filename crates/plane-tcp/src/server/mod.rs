@@ -3,6 +3,8 @@
 mod accept;
 mod answering;
 mod inline;
+#[cfg(test)]
+pub(crate) use inline::Handlers;
 mod listener;
 mod streaming;
 
@@ -25,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::ServerConfig;
 use crate::link::{Link, close_links};
 use crate::server::listener::Listener;
+use crate::watch::Company;
 
 /// What aborted calls may take to send their last frames.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -45,6 +48,8 @@ pub(crate) struct Shared {
     address: Address,
     pub(crate) links: Mutex<FxHashMap<u64, Arc<Link>>>,
     pub(crate) accepted: AtomicU64,
+    /// Which of the connections has read last.
+    pub(crate) company: Company,
     /// Cancelled when the listener is closed, so that its address is free.
     pub(crate) unbound: CancellationToken,
 }
@@ -77,6 +82,7 @@ impl TcpServer {
             address,
             links: Mutex::default(),
             accepted: AtomicU64::new(0),
+            company: Company::default(),
             unbound: CancellationToken::new(),
         });
         let (phase, watched) = watch::channel(Phase::Serving);
