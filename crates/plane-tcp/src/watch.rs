@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// Somebody who had the core for this long needs it for more than an answer, whatever has come meanwhile.
 const CROWDED: Duration = Duration::from_micros(100);
 
-/// It does not look for so long after that.
+/// Nor does it for so long after this.
 const LONG_PAUSE: Duration = Duration::from_millis(100);
 
 /// Which connection of a client or a server has read last. One that is not alone does not look: it would hold the others
@@ -50,7 +50,8 @@ impl Watch {
         self.since.get_or_insert(now);
     }
 
-    /// Bytes came. `lone` says that they were about one call, and that no other is in progress. `me` tells the connection from its company.
+    /// Bytes came. `lone` says that they were about one call, and that no other is in progress; `me` tells the connection from
+    /// its company.
     pub(crate) fn note_read(&mut self, now: Instant, lone: bool, me: usize) {
         let waited = self.since.take();
         let alone = self.company.0.swap(me, Ordering::Relaxed) == me;
