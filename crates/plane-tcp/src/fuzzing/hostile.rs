@@ -166,7 +166,8 @@ impl<'a> World<'a> {
         };
         for opened in self.connection.opened.drain(..) {
             let reads = if opened.only.is_some() { Reads::Done } else { Reads::Streaming };
-            self.users.push(User { call: opened.call, admitted: Some(opened.admitted), reads, sends: Sends::Nothing });
+            let (call, admitted) = (opened.call, Some(opened.admitted));
+            self.users.push(User { call, admitted, reads, ahead: VecDeque::new(), sends: Sends::Nothing });
         }
         if let Err(failure) = handled {
             assert!(failure.tell.is_some() && failure.refusal.is_some(), "{failure:?}");
