@@ -158,8 +158,15 @@ impl Receiving {
 
     /// The next message, for a reader that has none of those left that it was given before.
     pub(crate) fn pop(&mut self) -> Option<Bytes> {
-        self.owed += std::mem::take(&mut self.ahead);
-        let (message, cost) = self.unread.pop()?;
+        let ahead = std::mem::take(&mut self.ahead);
+        self.owed += ahead;
+        let Some((message, cost)) = self.unread.pop() else {
+            if ahead > 0 {
+                // What came in part meanwhile waited for this reader.
+                self.lend(false);
+            }
+            return None;
+        };
         self.owed += cost;
         if let Some(partial) = &mut self.partial {
             // Only the first of the unread can have come with lent credit.
@@ -285,6 +292,20 @@ mod tests {
         assert_eq!((ahead.len(), receiving.repay(), receiving.account()), (2, None, (792, 208)));
         assert_eq!(receiving.pop(), None);
         assert_eq!((receiving.repay(), receiving.account()), (Some(792), (0, 1000)));
+    }
+
+    /// A message larger than the window waits for a reader that lags, and no longer.
+    #[test]
+    fn what_comes_in_part_behind_messages_given_ahead_is_lent_once_those_are_read() {
+        let mut receiving = Receiving::new(1000);
+        (0..2).for_each(|_| assert_eq!(receiving.take(bytes(0), false, MAX), Ok(true)));
+        let mut ahead = VecDeque::new();
+        receiving.pop().unwrap();
+        receiving.pop_ahead(&mut ahead);
+        assert_eq!(receiving.take(bytes(1000 - 3 * MESSAGE_COST), true, MAX), Ok(false));
+        assert_eq!((ahead.len(), receiving.repay()), (1, None), "it lags");
+        assert_eq!(receiving.pop(), None);
+        assert_eq!((receiving.repay(), receiving.account().1), (Some(1000), 1000));
     }
 
     /// So many and no more, small ones only, and none of a call whose messages come in chunks.
