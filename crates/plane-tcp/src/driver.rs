@@ -1,5 +1,6 @@
 //! The task that reads a connection, writes what others staged, and keeps its time.
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -19,7 +20,7 @@ use crate::linger::LINGER;
 use crate::link::{Flushed, Link};
 use crate::proto::{Opened, Stall};
 use crate::socket::ReadHalf;
-use crate::watch::Watch;
+use crate::watch::{Look, Watch};
 
 /// Rounds of reading and writing before other tasks of the thread have their turn.
 const ROUNDS: usize = 16;
@@ -28,8 +29,8 @@ const ROUNDS: usize = 16;
 /// last are still on their way.
 const ENOUGH: usize = 256 * 1024;
 
-/// Bytes that one look takes. What is about a lone call is mostly less.
-const LOOK: usize = 4 * 1024;
+/// Bytes that one look takes at a time.
+const LOOK: usize = 64 * 1024;
 
 /// Looks that find something before other tasks of the thread have their turn.
 const LOOKS: usize = 4;
@@ -91,6 +92,11 @@ pub(crate) struct LinkDriver<S> {
     lingering: bool,
 }
 
+thread_local! {
+    /// What a look reads into; no look lasts longer than one turn of its task.
+    static LOOKED_AT: RefCell<Box<[u8]>> = RefCell::new(vec![0; LOOK].into());
+}
+
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
@@ -119,7 +125,7 @@ impl<S: Start> LinkDriver<S> {
     }
 
     fn run(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        let others = self.link.driver_runs(cx.waker());
+        let mut others = self.link.driver_runs(cx.waker());
         if let Some(failure) = self.link.peek(|connection| connection.failure.clone()) {
             return Poll::Ready(Err(failure));
         }
@@ -161,13 +167,13 @@ impl<S: Start> LinkDriver<S> {
                 self.watch.note_wait(now());
                 // A dialler that has just read has woken those who are to run now.
                 let looks_now = eager && written.is_ready() && (taken == 0 || S::SERVES);
-                if !(looks_now && self.look(cx)?) {
+                let found = if looks_now { self.look(cx)? } else { 0 };
+                if found == 0 {
                     return self.rest(cx);
                 }
+                taken += found;
                 looks += 1;
-                if looks < LOOKS {
-                    continue;
-                }
+                others = false;
             }
             if taken >= ENOUGH || looks >= LOOKS {
                 break;
@@ -191,45 +197,48 @@ impl<S: Start> LinkDriver<S> {
     }
 
     /// Looks for what comes next, and handles it if it comes soon. Callers and handlers write and wake this task meanwhile
-    /// as if it slept.
-    fn look(&mut self, cx: &mut Context<'_>) -> Result<bool, Failure> {
+    /// as if it slept. Returns how many bytes came.
+    fn look(&mut self, cx: &mut Context<'_>) -> Result<usize, Failure> {
         if self.half_closed.is_some() || !self.socket.can_look() || self.link.driver_is_wanted() {
-            return Ok(false);
+            return Ok(0);
         }
-        let mut buffer = [0; LOOK];
-        let began = now();
-        let mut before = began;
-        let mut read = 0;
+        let mut look = Look::new(now());
+        let mut found = 0;
         loop {
-            match self.socket.read_now(&mut buffer) {
+            match self.read_now() {
                 // The end of what comes is the runtime's to find.
                 Ok(0) => break,
                 Ok(bytes) => {
-                    self.decoder.extend(&buffer[..bytes]);
-                    read += bytes;
-                    if bytes == LOOK && read < ENOUGH {
+                    found += bytes;
+                    if bytes == LOOK && found < ENOUGH {
                         continue;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // What came before it is handled first; then the runtime finds the end.
-                Err(error) if read == 0 => return Err(self.lost(&error)),
+                Err(error) if found == 0 => return Err(self.lost(&error)),
                 Err(_) => {}
             }
             let now = now();
-            if !self.watch.goes_on(began, before, now, read > 0) || self.link.driver_is_wanted() {
+            if !self.watch.goes_on(&mut look, now, found > 0) || self.link.driver_is_wanted() {
                 break;
             }
-            before = now;
-            // The other side may need this core to answer.
-            std::thread::yield_now();
+            self.watch.between().pass();
         }
-        if read == 0 {
-            return Ok(false);
+        if found > 0 {
+            self.link.driver_runs(cx.waker());
+            self.handle_frames(cx)?;
         }
-        self.link.driver_runs(cx.waker());
-        self.handle_frames(cx)?;
-        Ok(true)
+        Ok(found)
+    }
+
+    /// Reads what is there, whatever the runtime knows of it.
+    fn read_now(&mut self) -> io::Result<usize> {
+        LOOKED_AT.with_borrow_mut(|buffer| {
+            let bytes = self.socket.read_now(buffer)?;
+            self.decoder.extend(&buffer[..bytes]);
+            Ok(bytes)
+        })
     }
 
     /// Before it waits: arms the timer for what is due earlier than it was armed for.

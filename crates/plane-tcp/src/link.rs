@@ -270,7 +270,7 @@ impl Link {
     /// Whether the driver, which looks for what comes, was woken meanwhile or has nothing to look for.
     pub(crate) fn driver_is_wanted(&self) -> bool {
         let state = self.state.lock();
-        !matches!(state.driver, Driver::Idle | Driver::Eager) || !state.connection.is_lone()
+        !matches!(state.driver, Driver::Idle | Driver::Eager) || !state.connection.expects()
     }
 }
 

@@ -21,7 +21,7 @@ use crate::socket::Socket;
 use crate::stranger::Speaker;
 #[cfg(feature = "tls")]
 use crate::tls::without_roots;
-use crate::watch::{Company, Watch};
+use crate::watch::{Between, Company, Watch};
 
 /// The first pause after a failed dial, and the longest; each is drawn between nothing and its bound.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -181,7 +181,7 @@ impl Pool {
                 let connection = Connection::new(side, settings, hello, peer, now());
                 let (read, write) = socket.split();
                 let link = Link::new(connection, write, self.room.clone());
-                let watch = Watch::new(dials.config.connection.patience, dials.company.clone());
+                let watch = Watch::new(dials.config.connection.patience, Between::here(), dials.company.clone());
                 let driver = LinkDriver::new(link.clone(), read, decoder, NoHandlers, watch);
                 tokio::spawn(driver);
                 self.dialled(Ok(link));

@@ -51,7 +51,7 @@ impl Default for ConnectionConfig {
             headers: HeaderLimits::default(),
             keepalive_interval: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(5),
-            patience: Duration::from_micros(30),
+            patience: Duration::from_micros(50),
             abuse: AbuseLimits::default(),
             agent: concat!("plane/", env!("CARGO_PKG_VERSION")).to_owned(),
         }

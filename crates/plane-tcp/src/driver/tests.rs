@@ -14,7 +14,7 @@ use crate::link::Room;
 use crate::proto::{Connection, Side};
 use crate::server::Handlers;
 use crate::socket::Socket;
-use crate::watch::Company;
+use crate::watch::{Between, Company};
 
 /// The serving side of one connection, whose driver is polled by hand: the runtime does not look at its socket meanwhile.
 struct Served {
@@ -44,14 +44,14 @@ impl Served {
         let (read, write) = Socket::Unix(ours).split();
         let link = Link::new(connection, write, Arc::new(Room::default()));
         let decoder = Decoder::new(config.frame_limits(), 0);
-        let watch = Watch::new(patience, Company::default());
+        let watch = Watch::new(patience, Between::Keep, Company::default());
         let driver = LinkDriver::new(link, read, decoder, Handlers::new(Duration::from_secs(60)), watch);
         Self { driver, patience, peer, endpoint, _registration: registration.expect("a new table") }
     }
 
     /// What comes next is likely to come soon, whatever was seen before.
     fn promise(&mut self) {
-        self.driver.watch = Watch::new(self.patience, Company::default());
+        self.driver.watch = Watch::new(self.patience, Between::Keep, Company::default());
         let (at, me) = (now(), Arc::as_ptr(&self.driver.link).addr());
         for _ in 0..2 {
             self.driver.watch.note_wait(at);
@@ -88,7 +88,7 @@ async fn what_is_likely_to_come_is_looked_for() {
     for (patience, found) in [(PATIENCE, true), (Duration::ZERO, false)] {
         let mut served = Served::with(patience, echo());
         assert!(served.poll().is_pending());
-        for (call, length) in (1..).step_by(2).zip([0, 1, LOOK - 1, LOOK, LOOK + 1, 3 * LOOK, 60_000]) {
+        for (call, length) in (1..).step_by(2).zip([0, 1, LOOK - 1, LOOK, LOOK + 1]) {
             served.promise();
             served.request(call, &vec![7; length].into());
             assert!(served.poll().is_pending());

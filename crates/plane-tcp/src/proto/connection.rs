@@ -224,11 +224,10 @@ impl Connection {
         self.in_flight <= 1 && (self.woken <= 1 || self.outbox.staged() >= WORTH_A_WRITE)
     }
 
-    /// Whether what comes next can only be about one call: the answer to the one that is in progress, or the next one, while
-    /// none is.
-    pub(crate) fn is_lone(&self) -> bool {
+    /// Whether it has nothing to do but to wait for the other side: for answers, or for calls while no handler is at work.
+    pub(crate) fn expects(&self) -> bool {
         match self.side {
-            Side::Dialler(_) => self.in_flight == 1,
+            Side::Dialler(_) => self.in_flight > 0,
             Side::Listener(_) => self.in_flight == 0,
         }
     }

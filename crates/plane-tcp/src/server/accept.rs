@@ -20,7 +20,7 @@ use crate::server::listener::Listener;
 use crate::server::{Phase, Shared};
 use crate::socket::Socket;
 use crate::stranger::Speaker;
-use crate::watch::Watch;
+use crate::watch::{Between, Watch};
 
 /// The first pause when the system has no more descriptors or memory for connections, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(500));
@@ -104,7 +104,7 @@ async fn serve(socket: Socket, shared: Arc<Shared>) {
     let link = Link::new(connection, write, Arc::new(Room::default()));
     let number = shared.next_connection();
     let _listed = Listed::new(&shared, number, link.clone());
-    let watch = Watch::new(config.patience, shared.company.clone());
+    let watch = Watch::new(config.patience, Between::here(), shared.company.clone());
     LinkDriver::new(link, read, decoder, Handlers::new(*accept_notice), watch).await;
 }
 
