@@ -21,7 +21,7 @@ use crate::socket::WriteHalf;
 pub(crate) struct Link {
     state: Mutex<State>,
     /// What is being written, and the right to write. Never locked while `state` is.
-    batch: Mutex<Batch>,
+    writing: Mutex<Writing>,
     socket: WriteHalf,
     /// Callers that wait until a connection to this address has room; the dialler's.
     room: Arc<Room>,
@@ -38,12 +38,19 @@ struct State {
     waker: Option<Waker>,
 }
 
+#[derive(Debug, Default)]
+struct Writing {
+    batch: Batch,
+    /// The socket keeps the last of what it took until it has more, or is told that nothing more comes.
+    held: bool,
+}
+
 /// Whether the driver must be woken for what was staged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Driver {
     /// It waits and must be woken.
     Idle,
-    /// The same, and it looks for the answer to a lone call if it is woken for it.
+    /// The same, and it looks for the answer to a lone call if it is woken for that.
     Eager,
     /// It was woken by somebody who staged something, and has not run since.
     Woken,
@@ -62,6 +69,9 @@ pub(crate) struct Room {
     pub(crate) counts: Arc<Counts>,
     pub(crate) changed: Notify,
     pub(crate) waiting: AtomicUsize,
+    /// Whether requests that are written for the room they take wait in the socket for those behind them. On an only core the
+    /// other side takes it for each write, which is worth it once and not for every part of what callers have to send.
+    pub(crate) holds: bool,
 }
 
 impl Room {
@@ -90,7 +100,7 @@ impl Link {
         let state = State { connection, driver: Driver::Running, woken_at: None, waker: None };
         Arc::new(Self {
             state: Mutex::new(state),
-            batch: Mutex::default(),
+            writing: Mutex::default(),
             socket,
             room,
             ended: CancellationToken::new(),
@@ -106,11 +116,27 @@ impl Link {
     /// socket takes them, many callers at once are no reason to open another connection.
     pub(crate) fn has_room(&self) -> bool {
         let (room, backlog) = self.peek(|connection| (connection.has_room(), connection.has_backlog()));
-        room || (backlog && self.flush_or_wake() && self.peek(Connection::has_room))
+        room || (backlog && self.make_room() && self.peek(Connection::has_room))
     }
 
-    /// Writes in place. What the socket does not take, or an error, is the driver's: it must look even if it saw nothing
-    /// staged, because that has moved to the batch.
+    /// Writes in place, and leaves the rest to the driver: what the socket does not take or holds, or an error. The driver must
+    /// look even if it saw nothing staged, because that has moved to the batch.
+    fn make_room(&self) -> bool {
+        if !self.room.holds {
+            return self.flush_or_wake();
+        }
+        let written = {
+            let mut writing = self.writing.lock();
+            if !std::mem::replace(&mut writing.held, true) {
+                self.socket.hold(true);
+            }
+            self.write(&mut writing.batch)
+        };
+        self.state.lock().force_wake();
+        matches!(written, Ok(Flushed::All))
+    }
+
+    /// The same, and nothing is held.
     fn flush_or_wake(&self) -> bool {
         let all = matches!(self.flush(), Ok(Flushed::All));
         if !all {
@@ -185,11 +211,19 @@ impl Link {
 
     /// Writes what is staged until there is nothing more or the socket takes no more.
     pub(crate) fn flush(&self) -> io::Result<Flushed> {
-        let mut batch = self.batch.lock();
+        let mut writing = self.writing.lock();
+        let flushed = self.write(&mut writing.batch)?;
+        if flushed == Flushed::All && std::mem::take(&mut writing.held) {
+            self.socket.hold(false);
+        }
+        Ok(flushed)
+    }
+
+    fn write(&self, batch: &mut Batch) -> io::Result<Flushed> {
         loop {
             if batch.is_empty() {
                 let mut state = self.state.lock();
-                state.connection.transmit(&mut batch);
+                state.connection.transmit(batch);
                 self.release(state);
                 if batch.is_empty() {
                     return Ok(Flushed::All);

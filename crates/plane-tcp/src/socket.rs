@@ -207,6 +207,34 @@ impl WriteHalf {
         }
     }
 
+    /// Whether the socket keeps what does not fill a segment until more is written; told that it does not, it sends what it
+    /// has kept. The system lets it do so for 200 ms at most.
+    pub(crate) fn hold(&self, holds: bool) {
+        #[cfg(target_os = "linux")]
+        let told = match self {
+            Self::Tcp(stream) => SockRef::from(stream.as_ref()).set_tcp_cork(holds),
+            #[cfg(feature = "tls")]
+            Self::Tls(session) => SockRef::from(session.stream()).set_tcp_cork(holds),
+            Self::Unix(_) => Ok(()),
+        };
+        #[cfg(not(target_os = "linux"))]
+        let told = {
+            let _ = holds;
+            Ok::<_, io::Error>(())
+        };
+        if let Err(error) = told {
+            tracing::trace!(%error, "the socket cannot be told to wait for more");
+        }
+    }
+
+    #[cfg(all(test, target_os = "linux"))]
+    pub(crate) fn is_holding(&self) -> bool {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream.as_ref()).tcp_cork().expect("it is open"),
+            _ => false,
+        }
+    }
+
     /// Waits until the socket takes more.
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

@@ -18,6 +18,12 @@ const TAKEN: Duration = Duration::from_micros(10);
 /// Somebody who had the core for this long needs it for more than an answer, whatever has come meanwhile.
 const CROWDED: Duration = Duration::from_micros(300);
 
+/// Whether this process has one core for all it does, by the cores it may use or the share of their time.
+pub(crate) fn has_one_core() -> bool {
+    static ONE: OnceLock<bool> = OnceLock::new();
+    *ONE.get_or_init(|| available_parallelism().is_ok_and(|cores| cores.get() == 1))
+}
+
 /// What a connection does between two looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Between {
@@ -31,11 +37,7 @@ pub(crate) enum Between {
 impl Between {
     /// What suits this process.
     pub(crate) fn here() -> Self {
-        static HERE: OnceLock<Between> = OnceLock::new();
-        *HERE.get_or_init(|| match available_parallelism() {
-            Ok(cores) if cores.get() > 1 => Self::Keep,
-            _ => Self::Offer,
-        })
+        if has_one_core() { Self::Offer } else { Self::Keep }
     }
 
     pub(crate) fn pass(self) {
@@ -210,7 +212,10 @@ mod tests {
         for (between, of_many) in [(Between::Offer, false), (Between::Keep, true)] {
             let mut watch = watch(between);
             let mut at = Instant::now();
-            assert!(!watch.is_promising() && !wait(&mut watch, &mut at, micros(1), true, 1), "company was there before");
+            assert!(
+                !watch.is_promising() && !wait(&mut watch, &mut at, micros(1), true, 1),
+                "company was there before"
+            );
             assert!(wait(&mut watch, &mut at, SHORT, true, 1));
             assert!(!wait(&mut watch, &mut at, SHORT + micros(1), true, 1));
             assert!(wait(&mut watch, &mut at, micros(1), true, 1));

@@ -21,7 +21,7 @@ use crate::socket::Socket;
 use crate::stranger::Speaker;
 #[cfg(feature = "tls")]
 use crate::tls::without_roots;
-use crate::watch::{Between, Company, Watch};
+use crate::watch::{Between, Company, Watch, has_one_core};
 
 /// The first pause after a failed dial, and the longest; each is drawn between nothing and its bound.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -77,7 +77,11 @@ enum Found {
 
 impl Pool {
     pub(crate) fn new(address: Address, counts: Arc<Counts>) -> Self {
-        Self { address, room: Arc::new(Room { counts, ..Room::default() }), state: Mutex::default() }
+        Self {
+            address,
+            room: Arc::new(Room { counts, holds: has_one_core(), ..Room::default() }),
+            state: Mutex::default(),
+        }
     }
 
     /// The oldest connection, which most calls find room on.

@@ -164,11 +164,12 @@ impl ConnectionConfig {
     }
 
     /// How long a connection looks for what comes next before its task sleeps, where that is likely to come sooner than
-    /// a task would be woken: 30 µs by default, at most 1 ms, zero for never.
+    /// a task would be woken: 50 µs by default, at most 1 ms, zero for never.
     ///
-    /// Only lone calls that follow one another closely are looked out for, and only while no other connection of the
-    /// client or server is busy. A thread of the runtime does nothing else for that long, so too much holds other tasks
-    /// up; with too little a lone call waits to be woken.
+    /// It looks where what it waited for has just come within 300 µs, while no other connection of the client or server is
+    /// busy and no handler of it at work, and as long as that mostly finds something. In a process with one core it looks for
+    /// lone calls alone. A thread of the runtime does nothing else for that long, so too much holds other tasks up; with too
+    /// little an answer waits for a task to be woken.
     ///
     /// # Errors
     /// [`ConfigError`] above 1 ms.

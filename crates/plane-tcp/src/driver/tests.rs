@@ -1,17 +1,19 @@
-use std::task::Waker;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
 
 use bytes::Bytes;
-use plane_core::frame::{Flags, OpenFields, encode_open};
+use plane_core::frame::{Flags, Frame, OpenFields, encode_open};
 use plane_core::{
-    Address, AdmissionLimits, EndpointId, Endpoints, Handler, Headers, InstanceId, Peer, Registration, Request,
-    Response, handler_fn,
+    Address, AdmissionLimits, EndpointId, Endpoints, Handler, Headers, InstanceId, Peer, Refusals, Registration,
+    Request, Response, handler_fn,
 };
-use tokio::net::UnixStream;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use super::*;
 use crate::config::ConnectionConfig;
 use crate::link::Room;
-use crate::proto::{Connection, Side};
+use crate::proto::{Connection, Opening, Side};
 use crate::server::Handlers;
 use crate::socket::Socket;
 use crate::watch::{Between, Company};
@@ -120,4 +122,85 @@ async fn an_end_that_is_looked_at_ends_the_connection() {
     assert!(served.poll().is_pending());
     let ended = tokio::time::timeout(Duration::from_secs(10), &mut served.driver).await;
     assert!(ended.is_ok());
+}
+
+#[derive(Debug, Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A link with room for two requests that are not written, its driver, and the other side.
+async fn dialled(holds: bool) -> (Arc<Link>, LinkDriver<NoHandlers>, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let ours = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+    let (peer, _) = listener.accept().await.expect("it was dialled");
+    let config = ConnectionConfig::default();
+    let settings = config.settings(Duration::from_secs(300), 2);
+    let side = Side::Dialler(Refusals::default());
+    let connection = Connection::new(side, settings, config.hello(), Arc::new(Peer::default()), now());
+    let (read, write) = Socket::Tcp(ours).split();
+    let link = Link::new(connection, write, Arc::new(Room { holds, ..Room::default() }));
+    let watch = Watch::new(Duration::ZERO, Between::Offer, Company::default());
+    let driver = LinkDriver::new(link.clone(), read, Decoder::new(config.frame_limits(), 0), NoHandlers, watch);
+    (link, driver, peer)
+}
+
+/// Where a process has one core, requests that are written to make room wait in the socket for those behind them, until the
+/// driver runs, which is woken for that whatever it has seen.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_was_written_for_room_leaves_with_the_rest() {
+    for holds in [true, false] {
+        let (link, mut driver, mut peer) = dialled(holds).await;
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
+        let mut poll = || Pin::new(&mut driver).poll(&mut Context::from_waker(&waker));
+        assert!(poll().is_pending());
+        let endpoint = EndpointId::new("demo", "driver", "echo").expect("a valid name");
+        let message = Bytes::from_static(&[7; 128]);
+        let open = || {
+            link.with(|connection| {
+                let (headers, accept_by) = (&Headers::new(), now() + Duration::from_secs(60));
+                let only = Some(&message);
+                let opening = Opening {
+                    endpoint: &endpoint,
+                    instance: None,
+                    headers,
+                    deadline: None,
+                    accept_by,
+                    reader: None,
+                    only,
+                };
+                connection.open(now(), opening).expect("there is room");
+            });
+        };
+        open();
+        open();
+        // The driver has seen both, and neither has been written.
+        link.driver_runs(&waker);
+        let before = wakes.0.load(Ordering::Relaxed);
+        assert!(link.has_room(), "two were written");
+        let woken = wakes.0.load(Ordering::Relaxed) - before;
+        assert_eq!((link.socket().is_holding(), woken), (holds, usize::from(holds)));
+        open();
+        for _ in 0..2 {
+            assert!(poll().is_pending());
+        }
+        assert!(!link.socket().is_holding());
+        let mut decoder = Decoder::new(ConnectionConfig::default().frame_limits(), 0);
+        let mut came = 0;
+        while came < 3 {
+            peer.read_buf(decoder.buffer()).await.expect("it is open");
+            while let Ok(Some(mut frames)) = decoder.frames() {
+                while let Some(frame) = frames.next(|frame| assert!(matches!(frame, Frame::Open { .. }))) {
+                    frame.expect("it is well-formed");
+                    came += 1;
+                }
+            }
+        }
+    }
 }

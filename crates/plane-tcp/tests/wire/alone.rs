@@ -1,4 +1,4 @@
-//! Tests that need a process of their own, because they look at its memory or its descriptors.
+//! Tests that need a process of their own, because they look at its memory or its descriptors, or because it has one core.
 
 use std::process::Command;
 
@@ -22,6 +22,22 @@ pub(crate) async fn alone(test: &str, descriptors: u32) -> bool {
     let passed = output.status.success() && text.contains("1 passed");
     assert!(passed, "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     false
+}
+
+/// Runs the tests of a module, but one, in a process with one core.
+#[cfg(target_os = "linux")]
+pub(crate) async fn on_one_core(module: &str, but: &str) {
+    let status = std::fs::read_to_string("/proc/self/status").expect("this process");
+    let cores = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).expect("it has cores");
+    let core = cores.trim().split(['-', ',']).next().expect("a list has a first");
+    let mut command = Command::new("taskset");
+    let program = std::env::current_exe().expect("the path of this test");
+    command.args(["-c", core]).arg(program).args([module, "--skip", but]);
+    let output = soon(tokio::task::spawn_blocking(move || command.output())).await.expect("no panic");
+    let output = output.expect("taskset, of util-linux");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let passed = output.status.success() && !text.contains(" 0 passed");
+    assert!(passed, "{text}\n{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// The memory of this process, in bytes; 0 where the system does not tell.

@@ -7,6 +7,8 @@ use plane_core::{Address, RequestPlaneClient, RequestPlaneServer};
 use plane_tcp::{ClientConfig, ServerConfig};
 use plane_testkit::peer::PeerListener;
 
+#[cfg(target_os = "linux")]
+use crate::alone::on_one_core;
 use crate::world::{World, client, echo, loopback, soon, until};
 
 /// Case A9: as many first calls as one will ever see, to an address that was never called: all end, and the
@@ -96,4 +98,11 @@ async fn a_dead_connection_is_not_picked() {
         until(|| client.stats().connections == 0).await;
     }
     assert_eq!((client.stats().dials, client.stats().failed), (3, 0));
+}
+
+/// On one core requests that make room wait for those behind them, and whoever waits for an answer offers the core.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn all_of_these_hold_on_one_core() {
+    on_one_core("pool::", "pool::all_of_these_hold_on_one_core").await;
 }
