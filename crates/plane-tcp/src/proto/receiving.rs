@@ -15,8 +15,11 @@ use crate::proto::partial::{Partial, Reassembly};
 /// so that a flood of empty ones is bounded like any other.
 pub(crate) const MESSAGE_COST: u32 = 64;
 
-/// So many messages are handed to a reader before it asks for them, and no more once they hold so much credit.
-const AHEAD: (usize, u32) = (16, 4 * 1024);
+/// So many messages are handed to a reader before it asks for them.
+const AHEAD: usize = 16;
+
+/// No more of them are once they hold so much credit.
+const AHEAD_CREDIT: u32 = 4 * 1024;
 
 /// Messages that came and were not read, and what the other side may still send.
 #[derive(Debug)]
@@ -183,8 +186,8 @@ impl Receiving {
         if self.partial.is_some() {
             return;
         }
-        while messages.len() < AHEAD.0
-            && self.ahead < AHEAD.1
+        while messages.len() < AHEAD
+            && self.ahead < AHEAD_CREDIT
             && let Some((message, cost)) = self.unread.pop()
         {
             self.ahead += cost;
