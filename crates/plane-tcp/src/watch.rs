@@ -74,7 +74,7 @@ impl Account {
     const PASSED: u32 = 32;
 
     /// Waits that pass after somebody else took a core that was offered for long.
-    const CROWDED: u32 = 2_048;
+    const CROWDED: u32 = 4_096;
 
     fn note_found(&mut self) {
         self.found = (self.found + 1).min(Self::MOST * Self::PRICE);
@@ -283,7 +283,7 @@ mod tests {
             (Between::Offer, TAKEN, false, Some(32)),
             (Between::Keep, TAKEN, false, None),
             (Between::Keep, CROWDED - micros(1), true, Some(0)),
-            (Between::Offer, CROWDED, true, Some(2_048)),
+            (Between::Offer, CROWDED, true, Some(4_096)),
             (Between::Keep, CROWDED, true, Some(32)),
             (Between::Keep, CROWDED, false, Some(32)),
         ] {
