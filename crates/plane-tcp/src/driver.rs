@@ -75,6 +75,8 @@ pub(crate) struct LinkDriver<S> {
     watch: Watch,
     /// Others were given the chance to stage more before this writes.
     yielded: bool,
+    /// Others were woken since this runs.
+    woke: bool,
     /// When nothing more came from the other side although answers may still go there.
     half_closed: Option<Instant>,
     /// A frame that has begun to come.
@@ -114,6 +116,7 @@ impl<S: Start> LinkDriver<S> {
             armed,
             watch,
             yielded: false,
+            woke: false,
             half_closed: None,
             frame: Stall::new(abuse.frame_timeout),
             write: Stall::new(abuse.write_timeout),
@@ -133,6 +136,7 @@ impl<S: Start> LinkDriver<S> {
             self.handle_frames(cx)?;
         }
         self.poll_timer(cx)?;
+        self.woke = false;
         let mut taken = 0;
         let mut looks = 0;
         for _ in 0..ROUNDS {
@@ -165,8 +169,8 @@ impl<S: Start> LinkDriver<S> {
             let eager = self.watch.is_promising();
             if read.is_pending() && self.link.driver_waits(written.is_pending(), eager) {
                 self.watch.note_wait(now());
-                // A dialler that has just read has woken those who are to run now.
-                let looks_now = eager && written.is_ready() && (taken == 0 || S::SERVES);
+                // Callers that were answered are to run now.
+                let looks_now = eager && written.is_ready() && (S::SERVES || !self.woke);
                 let found = if looks_now { self.look(cx)? } else { 0 };
                 if found == 0 {
                     return self.rest(cx);
@@ -317,10 +321,11 @@ impl<S: Start> LinkDriver<S> {
         let mut brought = 0;
         while let Some(frames) = self.decoder.frames()? {
             whole = true;
-            let opened = &mut self.opened;
+            let (opened, woke) = (&mut self.opened, &mut self.woke);
             self.link.with(|connection| {
                 let handled = connection.handle(now, frames);
                 std::mem::swap(opened, &mut connection.opened);
+                *woke |= connection.woken > 0;
                 handled
             })?;
             if !self.opened.is_empty() {

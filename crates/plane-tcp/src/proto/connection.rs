@@ -277,7 +277,7 @@ impl Connection {
         // A deadline that has passed must not become "none" on the wire.
         let timeout = timeout.map(|timeout| timeout.max(Duration::from_micros(1)));
         let fields = OpenFields { endpoint, instance, timeout, headers };
-        let room = CHUNK.min(self.max_chunk().saturating_sub(self.settings.headers.bytes + OPEN_REST));
+        let room = CHUNK.min((self.theirs.max_frame as usize).saturating_sub(self.settings.headers.bytes + OPEN_REST));
         let mut push = |flags, chunk: &Bytes| {
             self.beside.note(flags);
             self.outbox.push(|out| encode_open(out, id, flags, &fields, chunk.len()), chunk);

@@ -1,5 +1,7 @@
 //! How much goes out at once.
 
+use plane_core::frame::Flags;
+
 use super::*;
 
 /// Exactly one turn is staged, and a message more waits; with a byte less it goes along.
@@ -39,5 +41,18 @@ fn callers_that_are_answered_together_are_not_alone() {
         pair.reply();
         pair.open(Some(bytes(length)));
         assert_eq!((pair.dialler.in_flight, pair.dialler.is_alone()), (1, alone), "{answered} answered");
+    }
+}
+
+/// A request of one chunk leaves whole with its OPEN, so that its handler waits for nothing.
+#[test]
+fn a_request_of_one_chunk_is_one_frame() {
+    let mut pair = Pair::new();
+    let chunk = pair.dialler.max_chunk();
+    for (length, whole) in [(chunk, true), (chunk + 1, false)] {
+        let call = pair.open(Some(bytes(length)));
+        let opening = turn(&mut pair.dialler);
+        let head = Head::decode(&opening).expect("a frame");
+        assert_eq!((head.kind, head.call, head.flags.has(Flags::END)), (Kind::OPEN, call, whole), "{length} bytes");
     }
 }
