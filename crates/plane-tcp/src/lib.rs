@@ -44,6 +44,7 @@ mod dial;
 mod socket;
 
 mod hello;
+mod hold;
 
 mod counts;
 

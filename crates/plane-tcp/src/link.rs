@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::counts::Counts;
 use crate::failure::Failure;
+use crate::hold::Hold;
 use crate::proto::{Batch, Connection};
 use crate::socket::WriteHalf;
 
@@ -43,6 +44,7 @@ struct Writing {
     batch: Batch,
     /// The socket keeps the last of what it took until it has more, or is told that nothing more comes.
     held: bool,
+    hold: Hold,
 }
 
 /// Whether the driver must be woken for what was staged.
@@ -69,9 +71,7 @@ pub(crate) struct Room {
     pub(crate) counts: Arc<Counts>,
     pub(crate) changed: Notify,
     pub(crate) waiting: AtomicUsize,
-    /// Whether requests that are written for the room they take wait in the socket for those behind them. On an only core the
-    /// other side takes it for each write, which is worth it once and not for every part of what callers have to send.
-    pub(crate) holds: bool,
+    pub(crate) hold: Hold,
 }
 
 impl Room {
@@ -100,7 +100,7 @@ impl Link {
         let state = State { connection, driver: Driver::Running, woken_at: None, waker: None };
         Arc::new(Self {
             state: Mutex::new(state),
-            writing: Mutex::default(),
+            writing: Mutex::new(Writing { hold: room.hold, ..Writing::default() }),
             socket,
             room,
             ended: CancellationToken::new(),
@@ -122,21 +122,28 @@ impl Link {
     /// Writes in place, and leaves the rest to the driver: what the socket does not take or holds, or an error. The driver must
     /// look even if it saw nothing staged, because that has moved to the batch.
     fn make_room(&self) -> bool {
-        if !self.room.holds {
-            return self.flush_or_wake();
-        }
-        let written = {
-            let mut writing = self.writing.lock();
+        let mut writing = self.writing.lock();
+        let written = if writing.hold.next() {
             if !std::mem::replace(&mut writing.held, true) {
                 self.socket.hold(true);
             }
             self.write(&mut writing.batch)
+        } else {
+            let began = Instant::now();
+            let written = self.write(&mut writing.batch);
+            writing.hold.note_written(began.elapsed());
+            written
         };
-        self.state.lock().force_wake();
-        matches!(written, Ok(Flushed::All))
+        let all = matches!(written, Ok(Flushed::All));
+        let held = writing.held;
+        drop(writing);
+        if held || !all {
+            self.state.lock().force_wake();
+        }
+        all
     }
 
-    /// The same, and nothing is held.
+    /// Writes in place. What the socket does not take, or an error, is the driver's.
     fn flush_or_wake(&self) -> bool {
         let all = matches!(self.flush(), Ok(Flushed::All));
         if !all {

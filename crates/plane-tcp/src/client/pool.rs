@@ -15,13 +15,14 @@ use crate::dial::refusal;
 use crate::driver::{LinkDriver, NoHandlers};
 use crate::failure::Failure;
 use crate::hello::exchange;
+use crate::hold::Hold;
 use crate::link::{Link, Room};
 use crate::proto::{Connection, Settings, Side};
 use crate::socket::Socket;
 use crate::stranger::Speaker;
 #[cfg(feature = "tls")]
 use crate::tls::without_roots;
-use crate::watch::{Between, Company, Watch, has_one_core};
+use crate::watch::{Between, Company, Watch};
 
 /// The first pause after a failed dial, and the longest; each is drawn between nothing and its bound.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -79,7 +80,7 @@ impl Pool {
     pub(crate) fn new(address: Address, counts: Arc<Counts>) -> Self {
         Self {
             address,
-            room: Arc::new(Room { counts, holds: has_one_core(), ..Room::default() }),
+            room: Arc::new(Room { counts, hold: Hold::here(), ..Room::default() }),
             state: Mutex::default(),
         }
     }

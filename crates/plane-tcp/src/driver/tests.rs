@@ -12,6 +12,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use super::*;
 use crate::config::ConnectionConfig;
+use crate::hold::Hold;
 use crate::link::Room;
 use crate::proto::{Connection, Opening, Side};
 use crate::server::Handlers;
@@ -134,7 +135,7 @@ impl Wake for Wakes {
 }
 
 /// A link with room for two requests that are not written, its driver, and the other side.
-async fn dialled(holds: bool) -> (Arc<Link>, LinkDriver<NoHandlers>, TcpStream) {
+async fn dialled(hold: Hold) -> (Arc<Link>, LinkDriver<NoHandlers>, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let ours = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
     let (peer, _) = listener.accept().await.expect("it was dialled");
@@ -143,7 +144,7 @@ async fn dialled(holds: bool) -> (Arc<Link>, LinkDriver<NoHandlers>, TcpStream) 
     let side = Side::Dialler(Refusals::default());
     let connection = Connection::new(side, settings, config.hello(), Arc::new(Peer::default()), now());
     let (read, write) = Socket::Tcp(ours).split();
-    let link = Link::new(connection, write, Arc::new(Room { holds, ..Room::default() }));
+    let link = Link::new(connection, write, Arc::new(Room { hold, ..Room::default() }));
     let watch = Watch::new(Duration::ZERO, Between::Offer, Company::default());
     let driver = LinkDriver::new(link.clone(), read, Decoder::new(config.frame_limits(), 0), NoHandlers, watch);
     (link, driver, peer)
@@ -154,8 +155,8 @@ async fn dialled(holds: bool) -> (Arc<Link>, LinkDriver<NoHandlers>, TcpStream) 
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn what_was_written_for_room_leaves_with_the_rest() {
-    for holds in [true, false] {
-        let (link, mut driver, mut peer) = dialled(holds).await;
+    for (hold, holds) in [(Hold::once(), true), (Hold::default(), false)] {
+        let (link, mut driver, mut peer) = dialled(hold).await;
         let wakes = Arc::new(Wakes::default());
         let waker = Waker::from(wakes.clone());
         let mut poll = || Pin::new(&mut driver).poll(&mut Context::from_waker(&waker));
