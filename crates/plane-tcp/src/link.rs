@@ -71,6 +71,7 @@ pub(crate) struct Room {
     pub(crate) counts: Arc<Counts>,
     pub(crate) changed: Notify,
     pub(crate) waiting: AtomicUsize,
+    /// How a new connection begins to write for callers that wait for room.
     pub(crate) hold: Hold,
 }
 
