@@ -16,8 +16,9 @@
 //! - `socket`: TCP and Unix sockets, with TLS or without.
 //! - `hello`: the first bytes of a connection.
 //! - `counts`: what a client has done so far.
+//! - `watch`: whether a connection looks for what comes next before its task sleeps.
+//! - `hold`: whether requests wait in the socket for those behind them.
 //! - `link`: one connection at run time, shared by callers, handlers and its driver.
-//! - `watch`: whether that task looks for what comes next before it sleeps.
 //! - `driver`: the task that reads, writes and keeps time for it.
 //! - `call`: one call on a link, from either side.
 //! - `client`: the pool and [`TcpClient`].
